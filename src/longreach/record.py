@@ -1,0 +1,196 @@
+"""What was measured: frozen plain data, without torch and without an opinion.
+
+A `Record` is all that rules may look at and all that renderers may draw. It goes to JSON and comes back equal:
+`Record.from_json(record.to_json()) == record`, NaN and infinities included.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+SCHEMA = "longreach.record/1"
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far back a gradient survives in one recurrent layer and direction, pooled over sampled training steps.
+
+    lag        the largest lag k whose gain(k) >= threshold, interpolated between the measured lags; steps
+    threshold  the gain at which reach ends; 1
+    horizon    the longest lag that the data offered; steps
+    growth     slope of ln gain(k) over k; nats per step; < 0 vanishes, > 0 explodes
+    lags       the measured lags, ascending, lags[0] == 0; steps
+    log_gain   ln gain(k) at those lags; median over anchors; -inf where nothing at all is left
+    log_signal ln signal(k) at those lags, for the loss of the run; None where no error arrived at the layer
+    samples    how many sampled training steps were pooled
+    """
+
+    lag: int
+    threshold: float
+    horizon: int
+    growth: float
+    lags: tuple[int, ...]
+    log_gain: tuple[float, ...]
+    log_signal: tuple[float, ...] | None
+    samples: int
+
+
+@dataclass(frozen=True)
+class Need:
+    """How far back the error still depends on the input, given what the network uses already (the shortcut test).
+
+    lag         the largest lag with significant need; None if there is none; steps
+    p_value     family-wise p-value of the strongest lag (or, where lag is given, of the lag given)
+    level       the family-wise level of the test
+    detectable  the smallest need(k) that would have been found with a probability of 80 %; share of variance
+    sequences   how many sequences the test saw
+    lags        lags at which strength is given, ascending; steps
+    strength    need(k), the share of the variance of the error that x_{t-k} explains, corrected for chance; in [0, 1]
+    tokens      the inputs were token ids, seen through an embedding
+    """
+
+    lag: int | None
+    p_value: float
+    level: float
+    detectable: float
+    sequences: int
+    lags: tuple[int, ...]
+    strength: tuple[float, ...]
+    tokens: bool = False
+
+
+@dataclass(frozen=True)
+class Denormals:
+    """Where the gradient, on its way back through time, consists of subnormal numbers of the layer's own dtype.
+
+    first_lag, last_lag  the lags between which at least half of the entries are subnormal; steps
+    share                the part of all lags up to the horizon that lies between them; in [0, 1]
+    flushed              whether the processor was told to treat subnormal numbers as 0 (then they cost nothing)
+    """
+
+    first_lag: int
+    last_lag: int
+    share: float
+    flushed: bool
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One recurrent layer in one direction.
+
+    module      dotted name within the model, as in `model.named_modules()`
+    kind        "RNN tanh", "RNN relu", "GRU", "LSTM", or the class name of a cell called in a loop
+    index       the layer's place in a stack, 0 the lowest; need belongs to the whole module and stands in each of its layers
+    direction   "forward" or "reverse"; lags of a reverse layer count forward in time
+    hidden      number of entries of its state
+    need_start  the same test on the first sequences of the run: what the data offer an untrained network
+    blind       why something could not be measured here; None if everything was
+    """
+
+    module: str
+    kind: str
+    index: int
+    direction: str
+    hidden: int
+    reach: Reach | None
+    need: Need | None
+    need_start: Need | None = None
+    denormals: Denormals | None = None
+    blind: str | None = None
+
+
+@dataclass(frozen=True)
+class LossCurve:
+    """The loss over the run, thinned to a bounded number of points: each value the mean of the steps up to the next point.
+
+    steps    training step (count of optimizer steps) at which each stretch begins
+    values   mean loss of the stretch; NaN and infinities are kept
+    """
+
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class NonFinite:
+    """The first NaN or infinity of the run.
+
+    step       training step, counted from 0
+    direction  "forward" or "backward"
+    cause      "data" (an input was not finite), "overflow" (finite inputs and weights gave a non-finite number),
+               "weights" (the weights were non-finite already when the step began), or "unknown"
+    module     name of the first module it appeared in; None if it could not be told
+    operation  the torch operation or parameter it first appeared in; None if it could not be told
+    time_step  index in time at which it first appeared; None where there is no time axis
+    value      "nan" or "inf"
+    """
+
+    step: int
+    direction: str
+    cause: str
+    module: str | None
+    operation: str | None
+    time_step: int | None
+    value: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything that was measured of one run.
+
+    run        what was run: script, arguments, versions, times; strings and numbers only
+    steps      optimizer steps seen
+    seconds    wall time from the first to the last step
+    overhead   share of that time spent watching
+    layers     one per recurrent layer and direction
+    loss       None if no loss was seen
+    nonfinite  the first NaN or infinity; None if there was none
+    notes      what could not be seen, and why, in sentences for the user
+    """
+
+    run: dict[str, Any]
+    steps: int
+    seconds: float
+    overhead: float
+    layers: tuple[Layer, ...]
+    loss: LossCurve | None
+    nonfinite: NonFinite | None
+    notes: tuple[str, ...] = ()
+    schema: str = field(default=SCHEMA)
+
+    def to_json(self) -> str:
+        """One line of strict JSON; non-finite numbers become the strings "nan", "inf" and "-inf"."""
+        return json.dumps(_plain(dataclasses.asdict(self)), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of `to_json`."""
+        return _build(cls, json.loads(text))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value
+
+
+def _build(kind: Any, value: Any) -> Any:
+    """`value`, as JSON gave it, in the type that the annotation `kind` asks for."""
+    if isinstance(kind, types.UnionType):
+        if value is None:
+            return None
+        (kind,) = [option for option in kind.__args__ if option is not type(None)]
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return kind(**{name: _build(hints[name], entry) for name, entry in value.items()})
+    if typing.get_origin(kind) is tuple:
+        return tuple(_build(kind.__args__[0], entry) for entry in value)
+    return float(value) if kind is float else value
