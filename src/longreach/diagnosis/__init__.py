@@ -1,0 +1,34 @@
+"""Rules that judge a record: one rule a file, Record -> findings. No torch: a diagnosis runs from a file, anywhere."""
+
+from collections.abc import Callable
+
+from longreach.diagnosis.denormals import denormals
+from longreach.diagnosis.exploding_in_time import exploding_in_time
+from longreach.diagnosis.finding import Finding, Severity
+from longreach.diagnosis.no_signal import no_signal
+from longreach.diagnosis.non_finite import non_finite
+from longreach.diagnosis.reached_but_unlearned import reached_but_unlearned
+from longreach.diagnosis.short_reach_harmless import short_reach_harmless
+from longreach.diagnosis.vanishing_in_time import vanishing_in_time
+from longreach.diagnosis.verdict import Diagnosis
+from longreach.record import Record
+
+__all__ = ["RULES", "Diagnosis", "Finding", "Rule", "Severity", "diagnose"]
+
+Rule = Callable[[Record], tuple[Finding, ...]]
+
+RULES: tuple[Rule, ...] = (
+    vanishing_in_time,
+    exploding_in_time,
+    short_reach_harmless,
+    non_finite,
+    denormals,
+    reached_but_unlearned,
+    no_signal,
+)
+
+
+def diagnose(record: Record) -> Diagnosis:
+    """Every rule on one record; the gravest finding comes first."""
+    findings = [finding for rule in RULES for finding in rule(record)]
+    return Diagnosis(record, tuple(sorted(findings, key=lambda finding: finding.gravity)))

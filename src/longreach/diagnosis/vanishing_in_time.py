@@ -1,0 +1,74 @@
+"""LR101 vanishing-in-time."""
+
+from longreach.diagnosis.finding import Finding, Severity
+from longreach.diagnosis.loss_trend import solved
+from longreach.diagnosis.stacks import Stack, stacks
+from longreach.diagnosis.wording import counted, percent
+from longreach.record import Record
+
+REMEDIES = ("orthogonal-init", "identity-init", "forget-bias", "lstm", "gru", "skip", "linear-recurrent")
+
+
+def vanishing_in_time(record: Record) -> tuple[Finding, ...]:
+    """The data ask for more lag than the gradient covers.
+
+    Looks at        reach and need, both in steps; of a stack of layers the largest reach, because an error on its way
+                    down may go back in time in any of them
+    Why it matters  the weights never hear that the far input mattered; training for longer does not change that
+    Threshold       need > reach. Each carries its own: reach the gain at which it ends, need the level of its test.
+                    A warning instead of critical where the other direction of the module has a need within its own
+                    reach: the same input may be learned from that side
+    Stays silent    where nothing is needed beyond reach: there a short reach does no harm; where the gradient did not
+                    fade within the horizon; where the loss fell to 5 % of its start: the small error of a solved task
+                    may still depend on far inputs, with nothing to gain; where a layer's reach could not be measured
+    Blind to        dependencies that show only when two far inputs are read together; another module that carries the
+                    far input; a start so bad that learning the mean of the targets looks like solving the task
+    Remedies        a start that keeps the gradient's size; gates; shorter ways back in time
+    Papers          Hochreiter 1991; Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013
+    """
+    if solved(record.loss):
+        return ()
+    everything = stacks(record)
+    return tuple(finding for stack in everything if (finding := _judge(stack, everything)))
+
+
+def beyond_reach(stack: Stack) -> bool:
+    """Whether the need of a stack lies beyond where its gradient fades."""
+    need, carrier = stack.need, stack.carrier
+    if carrier is None or carrier.reach is None or need is None or need.lag is None:
+        return False
+    return carrier.reach.lag < min(need.lag, carrier.reach.horizon)
+
+
+def _judge(stack: Stack, everything: tuple[Stack, ...]) -> Finding | None:
+    need, carrier = stack.need, stack.carrier
+    if not beyond_reach(stack) or carrier is None or carrier.reach is None or need is None or need.lag is None:
+        return None
+    reach = carrier.reach
+    covered = any(_hears(other) for other in everything if other.module == stack.module and other != stack)
+    severity: Severity = "warning" if covered else "critical"
+    summary = (
+        f"The error still depends on the input {counted(need.lag, 'step')} back, which the network has not learned to "
+        f"use. Of a gradient sent back, {percent(reach.threshold)} is left after {counted(reach.lag, 'step')} and ever "
+        "less beyond: the weights hardly hear of that input, however long they train."
+    )
+    if covered:
+        summary += " The module also reads the sequence from the other side, which may learn it instead."
+    evidence = {
+        "layer": carrier.index,
+        "reach": reach.lag,
+        "threshold": reach.threshold,
+        "growth": reach.growth,
+        "need": need.lag,
+        "p_value": need.p_value,
+        "horizon": reach.horizon,
+    }
+    return Finding("LR101", "vanishing-in-time", severity, stack.name, summary, evidence, REMEDIES)
+
+
+def _hears(stack: Stack) -> bool:
+    """Whether a stack has a need that lies within its reach."""
+    need, carrier = stack.need, stack.carrier
+    if need is None or need.lag is None or carrier is None or carrier.reach is None:
+        return False
+    return need.lag <= carrier.reach.lag

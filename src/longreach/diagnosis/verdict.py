@@ -1,0 +1,42 @@
+"""A diagnosis: a record, and everything that the rules found in it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from longreach.diagnosis.finding import Finding
+from longreach.record import Record
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+HEALTHY = "healthy"
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The record that was judged, and the findings, the gravest first. `print` shows the picture and the verdict."""
+
+    record: Record
+    findings: tuple[Finding, ...]
+
+    @property
+    def gravest(self) -> Finding | None:
+        """The gravest finding, among equals the one of the lowest code; None if nothing was found."""
+        return min(self.findings, key=lambda finding: finding.gravity, default=None)
+
+    @property
+    def verdict(self) -> str:
+        """The name of the gravest finding, or "healthy"."""
+        return self.gravest.name if self.gravest else HEALTHY
+
+    def __str__(self) -> str:
+        from longreach.report import terminal  # drawing lies above judging: known here only when asked to draw
+
+        return terminal.render(self, width=80)
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        from rich.text import Text
+
+        from longreach.report import terminal
+
+        yield Text.from_ansi(terminal.render(self, width=options.max_width, color=True).rstrip("\n"))

@@ -1,0 +1,25 @@
+"""Numbers in sentences."""
+
+import math
+
+
+def counted(count: int, noun: str) -> str:
+    """1 step, 2 steps."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def percent(share: float) -> str:
+    """A share in percent, to two digits."""
+    value = 100 * share
+    if not math.isfinite(value):
+        return "an unknown share"
+    return f"{value:.0f} %" if abs(value) >= 99.5 else f"{value:.2g} %"
+
+
+def factor(log: float) -> str:
+    """exp(log) in digits, also where no float can hold it."""
+    if math.isnan(log):
+        return "an unknown number of"
+    if math.isinf(log):
+        return "infinitely many" if log > 0 else "0"
+    return f"{math.exp(log):.3g}" if abs(log) < 9 else f"1e{log / math.log(10):+.0f}"
