@@ -8,7 +8,7 @@ from longreach.diagnosis.stacks import Stack, stacks
 from longreach.diagnosis.wording import counted, factor
 from longreach.record import Layer, Reach, Record
 
-REMEDIES = ("clip-norm", "clip-state-gradient", "orthogonal-init", "truncated-bptt", "lstm", "gru")
+REMEDIES = ("clip-norm", "clip-state-gradient", "orthogonal-init", "truncated-bptt")
 
 
 def exploding_in_time(record: Record) -> tuple[Finding, ...]:

@@ -6,7 +6,12 @@ from longreach.diagnosis.stacks import Stack, stacks
 from longreach.diagnosis.wording import counted, percent
 from longreach.record import Record
 
-REMEDIES = ("orthogonal-init", "identity-init", "forget-bias", "lstm", "gru", "skip", "linear-recurrent")
+REMEDIES = {
+    "LSTM": ("forget-bias", "skip", "dilated", "linear-recurrent"),
+    "GRU": ("orthogonal-init", "lstm", "skip", "dilated", "linear-recurrent"),
+    "RNN relu": ("identity-init", "orthogonal-init", "lstm", "gru", "skip", "linear-recurrent"),
+}
+OTHERWISE = ("orthogonal-init", "lstm", "gru", "skip", "linear-recurrent")
 
 
 def vanishing_in_time(record: Record) -> tuple[Finding, ...]:
@@ -23,7 +28,7 @@ def vanishing_in_time(record: Record) -> tuple[Finding, ...]:
                     may still depend on far inputs, with nothing to gain; where a layer's reach could not be measured
     Blind to        dependencies that show only when two far inputs are read together; another module that carries the
                     far input; a start so bad that learning the mean of the targets looks like solving the task
-    Remedies        a start that keeps the gradient's size; gates; shorter ways back in time
+    Remedies        by the kind of the layer: a start that keeps the gradient's size, gates, shorter ways back in time
     Papers          Hochreiter 1991; Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013
     """
     if solved(record.loss):
@@ -63,7 +68,9 @@ def _judge(stack: Stack, everything: tuple[Stack, ...]) -> Finding | None:
         "p_value": need.p_value,
         "horizon": reach.horizon,
     }
-    return Finding("LR101", "vanishing-in-time", severity, stack.name, summary, evidence, REMEDIES)
+    return Finding(
+        "LR101", "vanishing-in-time", severity, stack.name, summary, evidence, REMEDIES.get(carrier.kind, OTHERWISE)
+    )
 
 
 def _hears(stack: Stack) -> bool:

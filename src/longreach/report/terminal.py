@@ -1,0 +1,334 @@
+"""The report on a terminal: the picture first, then one verdict in words, then what to do, then the small print."""
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+from longreach.diagnosis.finding import SEVERITIES, Finding
+from longreach.diagnosis.loss_trend import fall
+from longreach.diagnosis.stacks import Stack, named, stacks, useful
+from longreach.diagnosis.vanishing_in_time import beyond_reach
+from longreach.diagnosis.verdict import HEALTHY, Diagnosis
+from longreach.diagnosis.wording import counted, percent
+from longreach.record import Layer, LossCurve, Need, Record
+from longreach.report.chart import draw
+from longreach.report.words import REMEDIES, heading, safe
+
+NARROWEST, WIDEST = 40, 100  # beyond that, lines of prose become hard to read
+TABLE = 64  # columns from which the table of layers has one line a layer
+MOST_LAYERS = 8  # lines in the table of layers; the gravest come first
+MOST_NOTES = 8
+STYLES = {
+    "reach": "cyan",
+    "beyond": "bright_black",
+    "need": "magenta",
+    "line": "bright_black",
+    "label": "bright_black",
+    "broken": "red",
+    "critical": "bold red",
+    "warning": "bold yellow",
+    "info": "bold green",
+    "healthy": "bold green",
+    "strong": "bold",
+    "plain": "",
+}
+ASCII = str.maketrans("▁▂▃▄▅▆▇█▔▲─┴└·≥", "__..:::#-^-+`->")
+
+
+def render(diagnosis: Diagnosis, *, width: int = 80, color: bool = False, ascii: bool = False) -> str:
+    """The whole report as text that ends in a newline; no line is wider than `width` (at least 40).
+
+    color   with ANSI escapes for colours
+    ascii   nothing but ASCII, for terminals that can show no more
+    """
+    page = Page(min(max(width, NARROWEST), WIDEST), color)
+    places = _places(diagnosis)
+    _title(page, diagnosis.record)
+    if places:
+        _picture(page, places[0])
+        _table(page, places)
+    _verdict(page, diagnosis)
+    _others(page, diagnosis)
+    _small_print(page, diagnosis.record, places)
+    text = page.text()
+    return text.translate(ASCII).encode("ascii", "replace").decode("ascii") if ascii else text
+
+
+class Page:
+    """Lines of a fixed width, wrapped and coloured by rich, without markup and whatever the environment says."""
+
+    def __init__(self, width: int, color: bool):
+        self.width = width
+        self.lines: list[Text] = []
+        self.console = Console(
+            file=io.StringIO(),
+            width=width,
+            color_system="standard" if color else None,
+            force_terminal=color,
+            no_color=not color,
+            legacy_windows=False,
+            _environ={},
+        )
+
+    def line(self, *spans: tuple[str, str]) -> None:
+        """One line of spans (text, style); cut at the right edge."""
+        text = Text.assemble(*((part, STYLES[style]) for part, style in spans))
+        text.rstrip()
+        text.truncate(self.width, overflow="ellipsis")
+        self.lines.append(text)
+
+    def paragraph(self, text: str, *, first: str = "  ", style: str = "plain", label: str = "label") -> None:
+        """Wrapped text; `first`, which may hold a label, stands before it and indents all of it."""
+        rest = " " * len(first)
+        body = Text(text, STYLES[style])
+        for number, line in enumerate(body.wrap(self.console, self.width - len(rest))):
+            line.rstrip()
+            self.lines.append(Text.assemble((rest if number else first, STYLES[label]), line))
+
+    def gap(self) -> None:
+        """An empty line."""
+        self.lines.append(Text())
+
+    def text(self) -> str:
+        """Everything so far."""
+        with self.console.capture() as capture:
+            for line in self.lines:
+                self.console.print(line, no_wrap=True, overflow="ignore", crop=False, highlight=False, soft_wrap=True)
+        return capture.get()
+
+
+@dataclass(frozen=True)
+class Place:
+    """One layer of the picture: what to call it, and the gravest finding in it."""
+
+    name: str
+    layer: Layer
+    finding: Finding | None
+
+
+def _places(diagnosis: Diagnosis) -> list[Place]:
+    """All layers, the one to draw first."""
+    places = [_place(stack, layer, diagnosis) for stack in stacks(diagnosis.record) for layer in stack.layers]
+    return sorted(places, key=_interest)
+
+
+def _place(stack: Stack, layer: Layer, diagnosis: Diagnosis) -> Place:
+    name = named(stack.module)
+    name += f"[{layer.index}]" if len(stack.layers) > 1 else ""
+    name += f" ({stack.direction})" if stack.direction != "forward" else ""
+    here = (
+        finding
+        for finding in diagnosis.findings
+        if finding.where in (stack.name, named(stack.module))
+        and finding.evidence.get("layer", layer.index) == layer.index
+    )
+    return Place(safe(name), layer, min(here, key=lambda finding: finding.gravity, default=None))
+
+
+def _interest(place: Place) -> tuple[tuple[int, str], bool]:
+    """Sorts layers: the gravest finding first, then what was measured."""
+    gravity = place.finding.gravity if place.finding else (len(SEVERITIES), "")
+    return gravity, place.layer.reach is None
+
+
+def _title(page: Page, record: Record) -> None:
+    script = record.run.get("script")
+    page.line(("longreach", "strong"), (f"  {safe(script)}" if script else "", "label"))
+    page.gap()
+
+
+def _picture(page: Page, place: Place) -> None:
+    layer = place.layer
+    kind = f"  {safe(layer.kind)}, {counted(layer.hidden, 'unit')}"
+    page.line(("  ", "plain"), (place.name, "strong"), (kind, "label"))
+    rows = draw(layer, page.width)
+    if not rows:
+        page.paragraph(_nothing_to_draw(layer))
+        page.gap()
+        return
+    page.gap()
+    for row in rows:
+        page.line(*row)
+    page.gap()
+    if layer.reach:
+        end = percent(layer.reach.threshold)
+        text = f"how much of a gradient sent back survives k steps; it ends at {end}"
+        page.paragraph(text, first="  reach  ", label="reach")
+    text = "how much the error depends on the input k steps back, so far unused"
+    page.paragraph(text, first="  need   ", label="need")
+    page.gap()
+
+
+def _nothing_to_draw(layer: Layer) -> str:
+    if layer.reach and layer.reach.horizon < 1:
+        return "The sequences are one step long: there is nothing to look back on."
+    return f"Nothing could be measured here: {safe(layer.blind)}" if layer.blind else "Nothing could be measured here."
+
+
+def _table(page: Page, places: list[Place]) -> None:
+    """One line a layer: `rnn   reach 11   need 140   of 149 steps   LR101 vanishing-in-time`."""
+    shown = places[:MOST_LAYERS]
+    narrow = page.width < TABLE
+    rows = [_cells(place, "of {}" if narrow else "of {} steps") for place in shown]
+    widths = [max(cell_len(row[i]) for row in rows) for i in range(5)]
+    widths[0] = min(widths[0], max(12, page.width - sum(widths[1:]) - 14))
+    for place, row in zip(shown, rows, strict=True):
+        styles = ("plain", "reach", "need", "label", place.finding.severity if place.finding else "plain")
+        if narrow:
+            page.line(("  ", "plain"), (row[0], "plain"))
+            page.line(*_columns(row[1:4], widths[1:4], styles[1:4], "  "), ("  " + row[4][:5], styles[4]))
+        else:
+            page.line(*_columns(row, widths, styles, "   "))
+    if len(places) > len(shown):
+        page.line((f"  and {counted(len(places) - len(shown), 'layer')} more", "label"))
+    page.gap()
+
+
+def _columns(row: Sequence[str], widths: Sequence[int], styles: Sequence[str], between: str) -> list[tuple[str, str]]:
+    """The cells of a row, each of its width, with room between them."""
+    cells = [(between + _fitted(cell, size), style) for cell, size, style in zip(row, widths, styles, strict=True)]
+    cells[0] = ("  " + cells[0][0][len(between) :], cells[0][1])
+    return cells
+
+
+def _fitted(text: str, width: int) -> str:
+    """Text in exactly `width` cells; of what is too long the end stays, which tells layers apart."""
+    while cell_len(text) > width:
+        text = "…" + text[2:]
+    return set_cell_size(text, width)
+
+
+def _cells(place: Place, horizon: str) -> tuple[str, str, str, str, str]:
+    """Name, reach, need, horizon, finding."""
+    reach, need, finding = place.layer.reach, place.layer.need, place.finding
+    return (
+        place.name,
+        f"reach {reach.lag}" if reach else "reach ?",
+        "need ?" if need is None else "need none" if need.lag is None else f"need {need.lag}",
+        horizon.format(reach.horizon) if reach else "",
+        safe(f"{finding.code} {finding.name}") if finding else "",
+    )
+
+
+def _verdict(page: Page, diagnosis: Diagnosis) -> None:
+    gravest = diagnosis.gravest
+    if gravest is None:
+        verdict, text = _without_finding(diagnosis.record)
+        page.line(("  verdict  ", "plain"), (verdict, "healthy" if verdict == HEALTHY else "strong"))
+        page.paragraph(text)
+        page.gap()
+        return
+    same = [finding for finding in diagnosis.findings if finding.code == gravest.code]
+    _finding(page, "verdict", same)
+    if gravest.remedies:
+        page.line(("  what may help", "strong"))
+        size = max(len(remedy) for remedy in REMEDIES)
+        for remedy in gravest.remedies:
+            first = f"    {_fitted(safe(remedy), size)}  "
+            page.paragraph(REMEDIES.get(remedy, ""), first=first, label="plain", style="label")
+        page.gap()
+
+
+def _others(page: Page, diagnosis: Diagnosis) -> None:
+    """The other findings, one paragraph a kind."""
+    kinds: dict[str, list[Finding]] = {}
+    for finding in diagnosis.findings:
+        kinds.setdefault(finding.code, []).append(finding)
+    for code, findings in kinds.items():
+        if diagnosis.gravest and code != diagnosis.gravest.code:
+            _finding(page, "also", findings)
+
+
+def _finding(page: Page, label: str, same: list[Finding]) -> None:
+    """One paragraph for findings of one code: the first in full, the others by place."""
+    first = same[0]
+    title = ((f"  {label}  ", "plain"), (safe(heading(first.name)), first.severity))
+    details = f"  {safe(first.code)}, {first.severity}, in {safe(first.where)}"
+    if page.width < TABLE:
+        page.line(*title)
+        page.line((details, "label"))
+    else:
+        page.line(*title, (" " + details, "label"))
+    page.paragraph(safe(first.summary, 2000))
+    if len(same) > 1:
+        page.paragraph(f"The same in {_enumerated([finding.where for finding in same[1:]])}.")
+    if first.remedies and label == "also":
+        page.paragraph(f"What may help: {_enumerated(list(first.remedies), 8)}.")
+    page.gap()
+
+
+def _enumerated(names: list[str], most: int = 4) -> str:
+    shown = [safe(name, 60) for name in names[:most]]
+    return ", ".join(shown) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _without_finding(record: Record) -> tuple[str, str]:
+    """What to say where no rule spoke: healthy is said only of what was tested."""
+    if not record.steps:
+        return "nothing to judge", "No training step was seen."
+    if not record.layers:
+        return (
+            "nothing to judge",
+            "No recurrent layer was seen in this run: there is no way back through time to measure.",
+        )
+    if not any(layer.reach for layer in record.layers):
+        return "nothing to judge", "How far the gradient reaches could not be measured in any recurrent layer."
+    if not any(useful(layer.need) for layer in record.layers):
+        return "undecided", "How far the data need the gradient to reach could not be tested well enough to judge."
+    if any(beyond_reach(stack) for stack in stacks(record)):
+        return (
+            HEALTHY,
+            "The loss has all but vanished. What the error still asks for beyond the reach has little to give.",
+        )
+    return HEALTHY, "The data were not found to need more than the gradient reaches."
+
+
+def _small_print(page: Page, record: Record, places: list[Place]) -> None:
+    need = places[0].layer.need if places else None
+    if need:
+        page.paragraph(_tested(need), first="  tested    ", style="label")
+    page.paragraph(_run(record), first="  run       ", style="label")
+    if record.loss and record.loss.values:
+        page.paragraph(_loss(record.loss), first="  loss      ", style="label")
+    page.paragraph(
+        f"{percent(record.overhead)} of the time, {_time(record.overhead * record.seconds)}",
+        first="  watching  ",
+        style="label",
+    )
+    blind = [f"{place.name}: {safe(place.layer.blind)}" for place in places if place.layer.blind]
+    notes = [*(safe(note) for note in record.notes), *blind]
+    for note in notes[:MOST_NOTES]:
+        page.paragraph(note, first="  note      ", style="label")
+    if len(notes) > MOST_NOTES:
+        page.paragraph(f"and {len(notes) - MOST_NOTES} more", first="  note      ", style="label")
+
+
+def _tested(need: Need) -> str:
+    return (
+        f"{counted(need.sequences, 'sequence')}, p = {need.p_value:.2g} over all lags together (level "
+        f"{percent(need.level)}); smallest effect it would have found: {percent(need.detectable)} of the error"
+    )
+
+
+def _run(record: Record) -> str:
+    sampled = max((layer.reach.samples for layer in record.layers if layer.reach), default=0)
+    text = f"{counted(record.steps, 'step')} in {_time(record.seconds)}"
+    return f"{text}, {sampled} of them sampled" if sampled else text
+
+
+def _loss(curve: LossCurve) -> str:
+    text = f"{curve.values[0]:.3g} at the start, {curve.values[-1]:.3g} at the end"
+    return text if fall(curve) is not None else f"{text}; whether it fell could not be judged"
+
+
+def _time(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        return "unknown time"
+    if seconds < 120:
+        return f"{seconds:.2g} s" if seconds < 99.5 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
