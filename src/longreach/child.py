@@ -1,0 +1,145 @@
+"""The script's side of `longreach run`: watches it from the moment it has imported torch until its process ends.
+
+Nothing is imported here that a script may want to set up first: no torch, no numpy (both read OMP_NUM_THREADS and its
+kind once, when they are loaded).
+"""
+
+import atexit
+import os
+import sys
+import time
+from importlib.machinery import ModuleSpec
+
+FOLDER, BUDGET, PYTHONPATH = "LONGREACH_FOLDER", "LONGREACH_BUDGET", "LONGREACH_PYTHONPATH"
+
+
+def environment(folder: str, budget: float) -> dict[str, str]:
+    """The environment, for the script's process, that makes `begin` run there; `begin` takes its traces away."""
+    here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "startup")
+    theirs = os.environ.get("PYTHONPATH")
+    env = {**os.environ, FOLDER: folder, BUDGET: repr(budget)}
+    if theirs is not None:
+        env[PYTHONPATH] = theirs
+    env["PYTHONPATH"] = here + os.pathsep + theirs if theirs else here
+    return env
+
+
+def begin() -> None:
+    """Called once, before the script's first line."""
+    folder, budget = os.environ.pop(FOLDER), float(os.environ.pop(BUDGET))
+    del os.environ["PYTHONPATH"]
+    if PYTHONPATH in os.environ:
+        os.environ["PYTHONPATH"] = os.environ.pop(PYTHONPATH)
+    session = _Session(folder, budget)
+    atexit.register(session.finish)  # the first registered is the last to run: the script's own come before
+    # Forked workers end by os._exit as well; `finish` does nothing in them.
+    leave = os._exit
+
+    def _exit(status: int):
+        session.finish()
+        leave(status)
+
+    _exit.__doc__ = leave.__doc__
+    os._exit = _exit
+    sys.meta_path.insert(0, _AfterTorch(session))
+
+
+class _Session:
+    """The watch over one script, from torch's import to the end of the process."""
+
+    def __init__(self, folder: str, budget: float):
+        self.folder = folder
+        self.budget = budget
+        self.process = os.getpid()
+        self.watch = None
+        self.store = None
+
+    def attach(self) -> None:
+        """Start watching. Whatever goes wrong in here, the script goes on."""
+        started = time.time()
+        try:
+            from pathlib import Path
+
+            from longreach.store import Store
+            from longreach.watch import Watch
+
+            self.store = Store.create(Path(self.folder), claimed=True)
+            self.store.put_meta(
+                script=sys.orig_argv[0] if not sys.argv else sys.argv[0],
+                argv=sys.argv[1:],
+                versions={"python": sys.version.split()[0], "torch": str(sys.modules["torch"].__version__)},
+                start=started,
+            )
+            self.store.commit()
+            watch = Watch(budget=self.budget, store=self.store)
+            watch.__enter__()
+            self.watch = watch
+        except Exception as error:
+            self._lost("the watch could not start, the script goes on without it", error)
+
+    def finish(self) -> None:
+        """Take the watch off and make safe what it has seen; once, and only in the script's own process."""
+        if os.getpid() != self.process:
+            return
+        watch, self.watch = self.watch, None
+        store, self.store = self.store, None
+        try:
+            if watch is not None:
+                watch.__exit__(None, None, None)
+            if store is not None:
+                store.put_meta(end=time.time(), finished=True)
+        except (Exception, KeyboardInterrupt) as error:
+            self._lost("the watch did not end in order, what it had stored is kept", error)
+        try:
+            if store is not None:
+                store.close()
+        except Exception as error:
+            self._lost("the record could not be closed in order", error)
+
+    def _lost(self, what: str, error: BaseException) -> None:
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        sentence = f"{what} ({reason})"
+        if sys.stderr is not None:  # pythonw and daemons have none
+            print(f"longreach: {sentence}", file=sys.stderr, flush=True)
+        try:
+            if self.store is not None:
+                self.store.note(sentence)
+                self.store.commit()
+        except Exception as second:
+            print(f"longreach: nor could that be noted ({second})", file=sys.stderr)
+
+
+class _AfterTorch:
+    """Finds torch the way it is found anyway, and has the session attach right after torch's own code has run."""
+
+    def __init__(self, session: _Session):
+        self._session = session
+        self._searching = False
+
+    def find_spec(self, name: str, path=None, target=None) -> ModuleSpec | None:
+        """The spec that the other finders give for torch; None for every other module."""
+        if name != "torch" or self._searching or os.getpid() != self._session.process:
+            return None
+        from importlib.util import find_spec
+
+        self._searching = True
+        try:
+            spec = find_spec(name)
+        finally:
+            self._searching = False
+        if spec is not None and spec.loader is not None:
+            self._attach_after(spec.loader)
+        return spec
+
+    def _attach_after(self, loader) -> None:
+        execute = loader.exec_module
+
+        def exec_module(module):
+            execute(module)
+            del loader.exec_module  # the loader as it was: inspect and importlib.resources ask it for torch's files
+            sys.meta_path.remove(self)
+            self._session.attach()
+
+        # Python leaves the import system's own frames out of tracebacks, by this file name; ours is one more of them.
+        exec_module.__code__ = exec_module.__code__.replace(co_filename="<frozen importlib._bootstrap_external>")
+        loader.exec_module = exec_module

@@ -1,0 +1,101 @@
+"""The command line: thin calls to public functions."""
+
+import os
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from longreach.errors import LongreachError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # an error of ours is a bug: the plain traceback is what a report of it needs
+    help="See how far back your network's gradient reaches, and how far back its data needs it to.",
+)
+
+
+class Format(StrEnum):
+    """How a run is rendered."""
+
+    text = "text"
+    json = "json"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"longreach {version('longreach')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")] = False,
+) -> None:
+    """See how far back your network's gradient reaches, and how far back its data needs it to."""
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def run(
+    script: Annotated[str, typer.Argument(metavar="SCRIPT", help="What `python` would run; with -m, a module.")],
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="The script's own.")] = None,
+    module: Annotated[bool, typer.Option("-m", help="SCRIPT is a module, as for `python -m`.")] = False,
+    budget: Annotated[float, typer.Option(help="Share of the wall time that watching may take.")] = 0.02,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="New or empty folder for what is measured; default: one under longreach-runs/.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+) -> None:
+    """Run a PyTorch training script under watch, and say how far its gradient reaches and its data need it to.
+
+    Everything after SCRIPT belongs to the script, and so do its output and its exit code; the verdict goes to stderr.
+    """
+    from longreach import launch
+
+    code = launch.run(script, arguments or (), module=module, budget=budget, folder=run_dir, quiet=quiet)
+    launch.leave(code)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as `longreach run` named it.")],
+    format: Annotated[Format, typer.Option("--format", help="How to show it.")] = Format.text,
+) -> None:
+    """Show a run again, over or still going on."""
+    from longreach import launch
+
+    diagnosis = launch.diagnose_run(folder)
+    if format is Format.json:
+        from longreach.report import json
+
+        text = json.render(diagnosis)
+        print(text, end="" if text.endswith("\n") else "\n")
+    else:
+        print(launch.draw(diagnosis, sys.stdout), end="")
+
+
+@app.command()
+def demo() -> None:
+    """The whole story: a forgetful network, its picture, its verdict, the remedy, and what the remedy changed."""
+    from longreach.demo import demo as play
+
+    raise typer.Exit(play())
+
+
+def main() -> None:
+    """The command `longreach`; exit code 2 for whatever was wrong with what was asked."""
+    try:
+        app()
+    except LongreachError as error:
+        print(f"longreach: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # whoever read our output has gone: end as a program in a pipe does, without Python's complaint at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
