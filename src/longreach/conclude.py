@@ -1,0 +1,115 @@
+"""From a store to a Record: what the sampled steps say together. No torch: it runs wherever the run folder lies."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from longreach.probes import reach
+from longreach.probes.need import shortcut_test
+from longreach.probes.samples import Curve, LayerKey, Pairs
+from longreach.record import Layer, LossCurve, Need, Record
+from longreach.store import Store
+
+# An untrained network's errors show what the data offer; so many sequences give the test its power.
+START_SEQUENCES = 512
+# What is still missing is read from the second half of the run, or from a little more where that holds few sequences.
+FEWEST_LATE_SEQUENCES = 256
+LOSS_POINTS = 512
+
+
+def conclude(store: Store) -> Record:
+    """Pool the curves, run the need tests, and put everything into one frozen record.
+
+    Cost: the need tests, at most about two seconds for each recurrent module and direction.
+    """
+    meta = store.meta()
+    curves = store.curves()
+    needs = {at: _needs(store.pairs(*at), meta.get("steps", 0)) for at in {(k.module, k.direction) for k in curves}}
+    layers = tuple(_layer(key, found, *needs[key.module, key.direction]) for key, found in curves.items())
+    seconds, spent = float(meta.get("seconds", 0.0)), float(meta.get("spent", 0.0))
+    own = ("steps", "seconds", "spent")
+    return Record(
+        run={key: value for key, value in meta.items() if key not in own},
+        steps=int(meta.get("steps", 0)),
+        seconds=seconds,
+        overhead=spent / seconds if seconds > 0 else 0.0,
+        layers=layers,
+        loss=_loss(store.losses()),
+        nonfinite=store.nonfinite(),
+        notes=tuple(store.notes()),
+    )
+
+
+def _layer(key: LayerKey, curves: list[Curve], need: Need | None, at_start: Need | None) -> Layer:
+    late = late_curves(curves)
+    return Layer(
+        module=key.module,
+        kind=key.kind,
+        index=key.index,
+        direction=key.direction,
+        hidden=key.hidden,
+        reach=reach.pool(late),
+        need=need,
+        need_start=at_start,
+        denormals=reach.denormals(late),
+        blind=None
+        if need is not None
+        else "need could not be tested: no finite error arrived, or its inputs were not seen",
+    )
+
+
+def late_curves(curves: list[Curve]) -> list[Curve]:
+    """The finite curves of the second half of the run, at least the last one."""
+    finite = [curve for curve in curves if not np.isnan(curve.log_gain).any()]
+    late = [curve for curve in finite if 2 * curve.step >= finite[-1].step]
+    return late or finite[-1:]
+
+
+def _needs(pairs: Sequence[Pairs], steps: int) -> tuple[Need | None, Need | None]:
+    start: list[Pairs] = []
+    late: list[Pairs] = []
+    for sample in pairs:
+        if _sequences(start) < START_SEQUENCES:
+            start.append(sample)
+    for sample in reversed(pairs):
+        if 2 * sample.step >= steps or _sequences(late) < FEWEST_LATE_SEQUENCES:
+            late.append(sample)
+    return _tested(late[::-1]), _tested(start)
+
+
+def _tested(pairs: Sequence[Pairs]) -> Need | None:
+    return shortcut_test(latest_of_each(pairs)) if pairs else None
+
+
+def _sequences(pairs: Sequence[Pairs]) -> int:
+    return sum(len(sample.lengths) for sample in pairs)
+
+
+def latest_of_each(pairs: Sequence[Pairs]) -> list[Pairs]:
+    """Every sequence once, as it was last met: a script that goes through its data again shows nothing new."""
+    seen: set[bytes] = set()
+    kept = []
+    for sample in reversed(pairs):
+        new = []
+        for row, inputs in enumerate(sample.inputs):
+            valid = np.ascontiguousarray(inputs[len(inputs) - sample.lengths[row] :])
+            digest = hashlib.blake2b(valid.tobytes(), digest_size=16).digest()
+            if digest not in seen:
+                seen.add(digest)
+                new.append(row)
+        if new:
+            kept.append(
+                replace(sample, inputs=sample.inputs[new], errors=sample.errors[new], lengths=sample.lengths[new])
+            )
+    return kept[::-1]
+
+
+def _loss(losses: list[tuple[int, float]]) -> LossCurve | None:
+    if not losses:
+        return None
+    stretch = -(-len(losses) // LOSS_POINTS)
+    parts = [losses[start : start + stretch] for start in range(0, len(losses), stretch)]
+    values = (float(np.mean([value for _, value in part])) for part in parts)
+    return LossCurve(tuple(part[0][0] for part in parts), tuple(values))

@@ -1,0 +1,70 @@
+"""What the modules of a run are called."""
+
+import sys
+from collections.abc import Iterable
+
+from torch import nn
+
+
+class Names:
+    """Dotted names of modules, as `model.named_modules()` gives them.
+
+    With several models, or where the recurrent layer is itself the model, the name begins with the variable that
+    holds the model in the main script, or else with the name of its class.
+    """
+
+    def __init__(self, model: nn.Module | None = None):
+        self._roots: dict[nn.Module, str] = {}
+        self._known: dict[nn.Module, str] = {}
+        self.compiled: list[nn.Module] = []
+        if model is not None:
+            self.learn([model])
+
+    def learn(self, roots: Iterable[nn.Module]) -> None:
+        """Modules that were called from outside of any other module."""
+        for root in roots:
+            inner = getattr(root, "_orig_mod", None)
+            if isinstance(inner, nn.Module):
+                self.compiled.append(inner)
+                root = inner
+            if root not in self._roots and root not in self._known:
+                self._roots[root] = _called(root, set(self._roots.values()))
+                self._known = {}
+        if not self._known:
+            self._rename()
+
+    def of(self, module: nn.Module) -> str:
+        """The name of a module; of one never met, the name of its class."""
+        return self._known.get(module) or type(module).__name__
+
+    def owner_of(self, parameter: object) -> tuple[str | None, str | None]:
+        """(name of the module, name within it) that a parameter belongs to."""
+        for module in self._known:
+            for name, own in module.named_parameters(recurse=False):
+                if own is parameter:
+                    return self.of(module), name
+        return None, None
+
+    def visible(self) -> list[nn.Module]:
+        """Recurrent modules and embeddings of compiled models: these run outside of compiled code."""
+        kinds = (nn.RNNBase, nn.Embedding)
+        return [part for model in self.compiled for part in model.modules() if isinstance(part, kinds)]
+
+    def _rename(self) -> None:
+        # a root that is part of another one is no root
+        inner = {part for root in self._roots for part in root.modules() if part is not root}
+        tops = [root for root in self._roots if root not in inner]
+        for root in tops:
+            prefix = self._roots[root]
+            for path, part in root.named_modules():
+                alone = len(tops) == 1 and path
+                self._known[part] = path if alone else f"{prefix}.{path}" if path else prefix
+
+
+def _called(root: nn.Module, taken: set[str]) -> str:
+    """The variable of the main script that holds a model, or the name of its class; numbered where taken."""
+    variables = vars(sys.modules["__main__"]).items() if "__main__" in sys.modules else ()
+    held = [name for name, value in list(variables) if value is root and not name.startswith("_")]
+    name = held[0] if held else type(root).__name__.lower()
+    numbered = (f"{name}{number}" for number in range(2, len(taken) + 3))
+    return name if name not in taken else next(other for other in numbered if other not in taken)

@@ -1,0 +1,132 @@
+"""One sampled training step from opening to closing: trace it, measure it, store what it leaves."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from longreach.probes import fused, loop, pairs
+from longreach.probes.names import Names
+from longreach.probes.trace import ChainVisit, FusedVisit, Trace
+from longreach.store import Store
+
+# Rows of a batch: so many give pairs to the need test, so many are replayed for a curve.
+PAIR_ROWS, CURVE_ROWS = 64, 8
+
+
+class Observer:
+    """Looks at sampled steps, one after the other, and remembers where the recurrent layers are.
+
+    The first steps look at every module call of the process; once loops and fused layers are known, only these are
+    hooked. fruitless counts the sampled steps in a row in which none ran.
+    """
+
+    def __init__(self, store: Store, names: Names):
+        self.store, self.names = store, names
+        self.fruitless = 0
+        self.seconds = 0.0
+        self._generator = torch.Generator().manual_seed(0)  # our own: the script's random state stays untouched
+        self._narrow: dict[tuple[str, str], pairs.Narrow] = {}
+        self._only: list[nn.Module] | None = None
+        self._trace: Trace | None = None
+        self._chains: list[ChainVisit] = []
+        self._step, self._with_curves = 0, False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a step is being sampled now."""
+        return self._trace is not None
+
+    def open(self, step: int, *, with_curves: bool) -> None:
+        """Put the hooks on for the step that begins now."""
+        only = self.names.visible() if self._only is None and self.names.compiled else self._only
+        self._step, self._with_curves, self.seconds = step, with_curves, 0.0
+        self._trace = Trace(only=only, most_rows=PAIR_ROWS, turn=step)
+        self._trace.start()
+
+    def close(self) -> float:
+        """Take the hooks off; the seconds that looking at this step has cost."""
+        trace, self._trace, self._chains = self._trace, None, []
+        if trace is None:
+            return 0.0
+        trace.stop()
+        if trace.failure is not None:
+            raise trace.failure
+        return self.seconds + trace.seconds
+
+    def abandon(self) -> None:
+        """Take the hooks off, whatever state the step is in."""
+        if self._trace is not None:
+            self._trace.stop()
+            self._trace, self._chains = None, []
+
+    def before_backward(self, root: Tensor, gradient: Tensor | None) -> None:
+        """The loss is known and the graph still whole: loops are measured here."""
+        if self._trace is None:
+            return
+        with self._timed():
+            self._chains = self._trace.chains()
+            for visit in self._chains if self._with_curves else ():
+                name = self.names.of(visit.chain.module)
+                self.store.add_curve(*loop.measure(visit.chain, name, self._step, root, gradient, self._generator))
+                # these products have passed by the hooks that wait for the script's own backward
+                visit.errors.clear()
+
+    def after_backward(self) -> None:
+        """The errors have come back: pairs are collected and fused layers replayed, with the weights still as they ran."""
+        if self._trace is None:
+            return
+        with self._timed():
+            trace, chains = self._trace, self._chains
+            looped = {visit.chain.module for visit in chains}
+            visits = [visit for visit in trace.fused if visit.module not in looped and visit.errors]
+            self._learn(trace, visits, chains)
+            self._collect(trace, visits, chains)
+            if self._with_curves:
+                # of several calls of one layer the last stands for all
+                for visit in {visit.module: visit for visit in visits}.values():
+                    self._replay(visit)
+            self._chains, trace.fused, trace.embedded = [], [], []
+
+    def _learn(self, trace: Trace, visits: list[FusedVisit], chains: list[ChainVisit]) -> None:
+        self.names.learn(trace.roots)
+        modules = [visit.module for visit in visits] + [visit.chain.module for visit in chains]
+        if not modules:
+            self.fruitless += 1
+            self._only = None
+        elif trace.only is None:
+            self.fruitless = 0
+            around = [module for visit in chains for module, _ in visit.around]
+            self._only = list(dict.fromkeys([*modules, *trace.lookups, *around]))
+
+    def _collect(self, trace: Trace, visits: list[FusedVisit], chains: list[ChainVisit]) -> None:
+        for visit in visits:
+            name = self.names.of(visit.module)
+            narrow = {side: self._narrowing(name, side) for side in ("forward", "reverse")}
+            for direction, found in pairs.of_fused(visit, trace.embedded, narrow, self._step).items():
+                self.store.add_pairs(name, direction, found)
+        for visit in chains:
+            name = self.names.of(visit.chain.module)
+            found = pairs.of_chain(visit, trace.embedded, self._narrowing(name, "forward"), PAIR_ROWS, self._step)
+            if found is not None:
+                self.store.add_pairs(name, "forward", found)
+
+    def _narrowing(self, name: str, direction: str) -> pairs.Narrow:
+        return self._narrow.setdefault((name, direction), pairs.Narrow())
+
+    def _replay(self, visit: FusedVisit) -> None:
+        rows = visit.inputs.shape[1]
+        count = min(rows, CURVE_ROWS)
+        call = visit.call(torch.arange(count) * rows // count)
+        for key, curve in fused.measure(call, self.names.of(visit.module), self._step, self._generator):
+            self.store.add_curve(key, curve)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - began

@@ -1,0 +1,270 @@
+"""The hooks of one sampled step: which recurrent layers ran, on what, and which errors came back to them.
+
+The hooks only look. They change no argument, no result and no gradient, and draw no random number.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+from longreach.probes.fused import FusedCall
+from longreach.probes.loop import Chain, tensors_in
+
+# A module whose calls were found unconnected this often in one step is not asked again.
+PATIENCE = 3
+# What is copied of one call's input: at most so many numbers, unless that were fewer rows than a median can do with.
+MOST_NUMBERS, FEWEST_ROWS = 4_000_000, 8
+
+
+@dataclass
+class Embedded:
+    """One lookup of token ids."""
+
+    ids: Tensor
+    vectors: Tensor
+
+
+@dataclass
+class FusedVisit:
+    """One call of a fused layer in the script's own step, and the errors as they come back.
+
+    inputs, rows  everything time-major and copied, for some rows of the batch
+    source        the tensor that the layer was given, to see whether it came out of an embedding
+    """
+
+    module: nn.RNNBase
+    inputs: Tensor
+    lengths: Tensor
+    start: tuple[Tensor, ...] | None
+    rows: Tensor
+    source: Tensor
+    packed: PackedSequence | None
+    errors: dict[str, Tensor] = field(default_factory=dict)
+
+    def call(self, chosen: Tensor) -> FusedCall:
+        """The call as it stands after the backward, with these of its rows."""
+        start = None if self.start is None else tuple(part[:, chosen] for part in self.start)
+        error = self.errors.get("output")
+        known = [self.errors.get(name) for name in ("h_n", "c_n")]
+        ended = tuple(part[:, chosen] for part in known if part is not None) if known[0] is not None else ()
+        if known[1] is not None and known[0] is None:
+            ended = (self._no_error(known[1])[:, chosen], known[1][:, chosen])
+        return FusedCall(
+            self.module,
+            self.inputs[:, chosen],
+            self.lengths[chosen],
+            start,
+            None if error is None else error[:, chosen],
+            ended,
+        )
+
+    def _no_error(self, like: Tensor) -> Tensor:
+        width = self.module.proj_size or self.module.hidden_size
+        return like.new_zeros(*like.shape[:2], width)
+
+    def keep(self, name: str, gradient: Tensor) -> None:
+        """A gradient has come back; several backward passes add up, as they do in .grad."""
+        if name == "output":
+            gradient, _ = time_major(self.module, gradient, self.packed)
+        elif gradient.dim() == 2:
+            gradient = gradient[:, None]
+        found = gradient.detach()[:, self.rows.to(gradient.device)]
+        self.errors[name] = self.errors[name] + found if name in self.errors else found
+
+
+@dataclass
+class ChainVisit:
+    """One chain of calls in the script's own step, and the errors as they come back to its states.
+
+    around  the modules in which the calls were made, outermost first, with the arguments they were given
+    """
+
+    chain: Chain
+    around: list[tuple[nn.Module, list[Tensor]]]
+    errors: dict[int, Tensor] = field(default_factory=dict)
+
+    def watch_state(self, time: int, state: tuple[Tensor, ...]) -> None:
+        """Ask for the gradient of the first part of a state: h, by the custom of (h, c)."""
+        part = state[0]
+        if part.requires_grad:
+            part.register_hook(lambda gradient: self._keep(time, gradient))
+
+    def _keep(self, time: int, gradient: Tensor) -> None:
+        self.errors[time] = gradient.detach()
+
+
+class Trace:
+    """What ran while the hooks were on.
+
+    `only` limits the hooks to known recurrent modules and embeddings; without it every module call of the process is
+    looked at, which finds them.
+    """
+
+    def __init__(self, *, only: list[nn.Module] | None, most_rows: int, turn: int):
+        self.only, self.most_rows, self.turn = only, most_rows, turn
+        self.fused: list[FusedVisit] = []
+        self.embedded: list[Embedded] = []
+        self.roots: dict[nn.Module, None] = {}
+        self.lookups: dict[nn.Module, None] = {}
+        self.failure: Exception | None = None
+        self.seconds = 0.0
+        self._open: dict[nn.Module, ChainVisit] = {}
+        self._done: list[ChainVisit] = []
+        self._strangers: dict[nn.Module, int] = {}
+        self._stack: list[tuple[nn.Module, list[Tensor]]] = []
+        self._handles: list[Any] = []
+
+    def start(self) -> None:
+        """Put the hooks on."""
+        if self.only is None:
+            self._handles = [
+                nn.modules.module.register_module_forward_pre_hook(self._enter),
+                nn.modules.module.register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
+            ]
+            return
+        for module in self.only:
+            self._handles.append(module.register_forward_pre_hook(self._enter))
+            self._handles.append(module.register_forward_hook(self._leave, with_kwargs=True, always_call=True))
+
+    def stop(self) -> None:
+        """Take the hooks off."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def chains(self) -> list[ChainVisit]:
+        """The loops that have run since the hooks went on, innermost known cells before what surrounds them."""
+        for visit in self._open.values():
+            visit.chain.close()
+        found = [*self._done, *self._open.values()]
+        self._open, self._done = {}, []
+        return _most_telling([visit for visit in found if visit.chain.is_a_loop])
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        # whatever goes wrong here is ours: the watch reports it, and it must not reach the script
+        began = time.perf_counter()
+        try:
+            yield
+        except Exception as error:
+            self.failure = self.failure or error
+        finally:
+            self.seconds += time.perf_counter() - began
+
+    def _enter(self, module: nn.Module, arguments: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
+        with self._timed():
+            if not self._stack and torch.is_grad_enabled():
+                self.roots[module] = None
+            self._stack.append((module, tensors_in(arguments)))
+
+    def _leave(self, module: nn.Module, arguments: Any, keywords: Any, result: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
+        with self._timed():
+            while self._stack and self._stack.pop()[0] is not module:
+                pass  # calls that an exception has ended
+            if torch.is_grad_enabled() and result is not None:
+                self._look(module, arguments, keywords, result)
+
+    def _look(self, module: nn.Module, arguments: Any, keywords: Any, result: Any) -> None:
+        if isinstance(module, nn.Embedding):
+            ids = tensors_in((arguments, keywords))[0]
+            self.embedded.append(Embedded(ids.detach(), result))
+            self.lookups[module] = None
+            return
+        results = tensors_in(result)
+        if not any(leaf.requires_grad for leaf in results):
+            return
+        if isinstance(module, nn.RNNBase):
+            self._look_at_fused(module, arguments, keywords, result)
+        self._look_at_cell(module, tensors_in((arguments, keywords)), results)
+
+    def _look_at_cell(self, module: nn.Module, arguments: list[Tensor], results: list[Tensor]) -> None:
+        if self._strangers.get(module, 0) > PATIENCE:
+            return
+        visit = self._open.get(module)
+        if visit is not None and visit.chain.extend(arguments, results):
+            return
+        if visit is not None and visit.chain.slots:
+            visit.chain.close()
+            self._done.append(visit)
+        elif visit is not None:
+            self._strangers[module] = self._strangers.get(module, 0) + 1
+        visit = ChainVisit(Chain(module), list(self._stack))
+        visit.chain.on_state = visit.watch_state
+        visit.chain.extend(arguments, results)
+        self._open[module] = visit
+
+    def _look_at_fused(self, module: nn.RNNBase, arguments: Any, keywords: Any, result: Any) -> None:
+        given = arguments[0] if arguments else keywords["input"]
+        hx = arguments[1] if len(arguments) > 1 else keywords.get("hx")
+        packed = given if isinstance(given, PackedSequence) else None
+        source = given.data if packed is not None else given
+        inputs, lengths = time_major(module, source, packed)
+        rows = self._some_rows(inputs.shape[1], inputs.shape[0] * inputs.shape[2])
+        start = None
+        if hx is not None:
+            parts = hx if isinstance(hx, tuple) else (hx,)
+            parts = [part[:, None] if part.dim() == 2 else part for part in parts]
+            start = tuple(part.detach()[:, rows.to(part.device)].clone() for part in parts)
+        # copied now: scripts may fill the same buffer again before the backward is done
+        copied = inputs.detach()[:, rows.to(inputs.device)].clone()
+        visit = FusedVisit(module, copied, lengths[rows], start, rows, source, packed)
+        output, ended = result
+        named = {"output": output.data if isinstance(output, PackedSequence) else output}
+        named |= dict(zip(("h_n", "c_n"), ended if isinstance(ended, tuple) else (ended,), strict=False))
+        for name, leaf in named.items():
+            if leaf.requires_grad:
+                leaf.register_hook(lambda gradient, name=name: self._keep(visit, name, gradient))
+        self.fused.append(visit)
+
+    def _keep(self, visit: FusedVisit, name: str, gradient: Tensor) -> None:
+        with self._timed():
+            visit.keep(name, gradient)
+
+    def _some_rows(self, rows: int, size: int) -> Tensor:
+        """Evenly spaced rows of the batch, of `size` numbers each; another set of them at each turn."""
+        most = max(FEWEST_ROWS, min(self.most_rows, MOST_NUMBERS // max(size, 1)))
+        if rows <= most:
+            return torch.arange(rows)
+        return (torch.arange(most) * rows // most + self.turn) % rows
+
+
+def time_major(module: nn.RNNBase, flow: Tensor, packed: PackedSequence | None) -> tuple[Tensor, Tensor]:
+    """What flows in or out of a fused layer as (time, row, feature), and the length of each row."""
+    if packed is not None:
+        sequence = PackedSequence(flow, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
+        return pad_packed_sequence(sequence)
+    if flow.dim() == 2:
+        flow = flow[:, None]
+    elif module.batch_first:
+        flow = flow.transpose(0, 1)
+    return flow, torch.full((flow.shape[1],), flow.shape[0])
+
+
+def _most_telling(visits: list[ChainVisit]) -> list[ChainVisit]:
+    """One visit for each loop: where one cell runs within another, the known layer, else the outermost.
+
+    Both carry the same state; a report is read more easily if it says GRU than if it says Decoder.
+    """
+
+    def within(inner: nn.Module, outer: nn.Module) -> bool:
+        return inner is not outer and any(part is inner for part in outer.modules())
+
+    known = [v for v in visits if isinstance(v.chain.module, (nn.RNNBase, nn.RNNCellBase))]
+    other = [v for v in visits if not isinstance(v.chain.module, (nn.RNNBase, nn.RNNCellBase))]
+    outermost = [
+        v
+        for v in other
+        if not any(within(w.chain.module, v.chain.module) for w in known)
+        and not any(within(v.chain.module, w.chain.module) for w in other)
+    ]
+    return [*known, *outermost]

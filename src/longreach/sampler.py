@@ -1,0 +1,65 @@
+"""When to look: a few forced samples that a verdict needs, then as many as the time budget pays for."""
+
+import time
+
+# Looking at every step in the beginning, then at steps 5 % apart: 14 samples fall into the second half of any run,
+# which is where need is read. Curves cost more and change slowly: at doubling steps.
+EVERY_STEP_UNTIL, PAIRS_SPACING, CURVE_SPACING = 8, 1.05, 2.0
+# Of the budget, the part that pays for curves; the rest collects pairs.
+CURVES_SHARE = 0.5
+
+
+class Sampler:
+    """Spends at most `budget` of the wall time, forced samples apart, by measuring its own cost.
+
+    A sample of pairs collects inputs and errors; a sample of curves measures gain and signal besides.
+    """
+
+    def __init__(self, budget: float):
+        self.budget = budget
+        self.started = time.perf_counter()
+        self.spent = {"pairs": 0.0, "curves": 0.0, "upkeep": 0.0}
+        self._cost = {"pairs": 0.0, "curves": 0.0}
+        self._next = {"pairs": 0, "curves": 0}
+
+    @property
+    def total_spent(self) -> float:
+        """Seconds spent watching so far."""
+        return sum(self.spent.values())
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the watch began."""
+        return time.perf_counter() - self.started
+
+    def due(self, step: int) -> str | None:
+        """What to take at this step: "curves" (which includes pairs), "pairs" or nothing."""
+        for kind in ("curves", "pairs"):
+            if step >= self._next[kind] or self._affordable(kind):
+                self._plan(kind, step)
+                return kind
+        return None
+
+    def charge(self, kind: str, seconds: float) -> None:
+        """Book what something has cost."""
+        self.spent[kind] += seconds
+        if kind in self._cost:
+            # a slow average: the first sample of a kind pays for warming up
+            known = self._cost[kind]
+            self._cost[kind] = seconds if known == 0 else 0.7 * known + 0.3 * seconds
+
+    def can_afford(self, seconds: float) -> bool:
+        """Whether the budget has room for so much more."""
+        return self.total_spent + seconds <= self.budget * self.elapsed
+
+    def _affordable(self, kind: str) -> bool:
+        share = CURVES_SHARE if kind == "curves" else 1 - CURVES_SHARE
+        cost = self._cost[kind]
+        room = self.spent[kind] + cost <= share * self.budget * self.elapsed
+        return cost > 0 and room and self.can_afford(cost)
+
+    def _plan(self, kind: str, step: int) -> None:
+        after = step + 1
+        self._next["pairs"] = after if after < EVERY_STEP_UNTIL else max(after, round(step * PAIRS_SPACING))
+        if kind == "curves":
+            self._next["curves"] = max(2, round(step * CURVE_SPACING))

@@ -1,0 +1,231 @@
+"""Watching a live training loop: samples within a time budget, leaves no trace."""
+
+import contextlib
+import functools
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim import optimizer as optimizers
+
+from longreach.conclude import conclude
+from longreach.diagnosis import Diagnosis, diagnose
+from longreach.errors import ArgumentError, RunFolderError
+from longreach.probes.loop import tensors_in
+from longreach.probes.names import Names
+from longreach.probes.numerics import Sentinel
+from longreach.probes.observe import Observer
+from longreach.record import Record
+from longreach.sampler import Sampler
+from longreach.store import Store
+
+# Written to the run folder at least this often, so that little is lost with a killed process; seconds.
+COMMIT_EVERY = 1.0
+# Sampled steps without any recurrent layer after which looks are only taken at doubling steps.
+GIVE_UP_AFTER = 8
+
+
+class Watch:
+    """A training loop under watch; `longreach.watch` makes one.
+
+    Between samples one Python function runs per backward and two per optimizer step, and no module carries a hook.
+    It draws no random number, changes no tensor, and is gone after the `with` block. What goes wrong inside is told
+    in the record's notes, never raised into the training loop.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        optimizer: Optimizer | None = None,
+        *,
+        budget: float = 0.02,
+        store: Store | None = None,
+    ):
+        if not 0 < budget <= 1:
+            raise ArgumentError(
+                f"budget: expected a share of the run time in (0, 1], got {budget}; the default is 0.02"
+            )
+        for name, value, kind in (("model", model, nn.Module), ("optimizer", optimizer, Optimizer)):
+            if value is not None and not isinstance(value, kind):
+                raise ArgumentError(f"{name}: expected a torch {kind.__name__}, got {type(value).__name__}")
+        self.store = Store.create(None) if store is None else store
+        self.steps = 0
+        self._optimizer, self._stepped_by_hand = optimizer, model is not None and optimizer is None
+        names = Names(model)
+        self._observer, self._sentinel = Observer(self.store, names), Sentinel(names)
+        self._budget, self._sampler = budget, Sampler(budget)
+        self._pid, self._busy, self._off, self._blind = os.getpid(), False, True, False
+        self._kind: str | None = None
+        self._window: list[Tensor] = []  # losses of the backward passes since the last optimizer step
+        self._losses: list[tuple[int, Tensor]] = []  # not yet written
+        self._written = 0.0
+        self._undo: list[Callable[[], None]] = []
+
+    def __enter__(self) -> Self:
+        self._sampler, self._off, self._written = Sampler(self._budget), False, time.perf_counter()
+        real = torch.autograd.backward
+        torch.autograd.backward = self._around(real)
+        self._undo.append(lambda: setattr(torch.autograd, "backward", real))
+        if not self._stepped_by_hand:
+            owner = self._optimizer
+            before = owner.register_step_pre_hook if owner else optimizers.register_optimizer_step_pre_hook
+            after = owner.register_step_post_hook if owner else optimizers.register_optimizer_step_post_hook
+            self._undo += [before(self._before_step).remove, after(self._after_step).remove]
+        with self._guarded():
+            self._open_window()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._undo:
+            self._undo.pop()()
+        with self._guarded():
+            self._close_window()
+        with self._guarded():
+            self._explain()
+            self._write()
+        self._off = True
+
+    def step(self, loss: Tensor | None = None) -> None:
+        """End of a training step, for a watch that was given no optimizer; call it after backward."""
+        if loss is not None and not self._window:
+            self._window.append(loss.detach())
+        self._after_step()
+
+    def record(self) -> Record:
+        """All that has been measured so far, as plain data. Cost: the need tests, about a second each."""
+        with self._guarded():
+            self._write()
+        return conclude(self.store)
+
+    def diagnose(self) -> Diagnosis:
+        """The verdict on what has been measured so far; print it."""
+        return diagnose(self.record())
+
+    # What the script's own calls set off.
+
+    def _around(self, real: Callable) -> Callable:
+        @functools.wraps(real)
+        def backward(*arguments: Any, **options: Any) -> None:
+            if self._resting():
+                return real(*arguments, **options)
+            with self._guarded():
+                self._before_backward(*arguments, **options)
+            result = real(*arguments, **options)
+            with self._guarded():
+                self._observer.after_backward()
+            return result
+
+        return backward
+
+    def _before_backward(self, tensors: Any, grad_tensors: Any = None, *_: Any, **__: Any) -> None:
+        roots, gradients = tensors_in(tensors), tensors_in(grad_tensors)
+        if roots:
+            loss = roots[0].detach()
+            self._window.append(loss if loss.numel() == 1 else loss.mean())
+            self._sentinel.look_at_loss(roots[0], self.steps, self.store)
+            self._observer.before_backward(roots[0], gradients[0] if gradients else None)
+
+    def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
+        if not self._resting() and self._window:
+            with self._guarded():
+                affordable = self._sampler.can_afford(self._sentinel.cost)
+                if self._kind is not None or affordable:
+                    self._sentinel.look_at_gradients(optimizer, self.steps, self.store)
+                    self._sampler.charge("upkeep", self._sentinel.cost)
+
+    def _after_step(self, *_: Any) -> None:
+        # a step without a backward of its own belongs to the window that is open
+        if not self._resting() and self._window:
+            with self._guarded():
+                self._close_window()
+                self._losses.append((self.steps, torch.stack([loss.reshape(()) for loss in self._window]).mean()))
+                self._window = []
+                self.steps += 1
+                if time.perf_counter() - self._written > COMMIT_EVERY:
+                    self._write()
+                self._open_window()
+
+    def _resting(self) -> bool:
+        return self._off or self._busy or os.getpid() != self._pid
+
+    # One window: from an optimizer step to the next.
+
+    def _open_window(self) -> None:
+        rarely = self._observer.fruitless >= GIVE_UP_AFTER and self.steps & (self.steps - 1)
+        self._kind = None if rarely or self._blind else self._sampler.due(self.steps)
+        if self._kind is not None:
+            self._observer.open(self.steps, with_curves=self._kind == "curves")
+
+    def _close_window(self) -> None:
+        if self._observer.is_open and self._kind is not None:
+            self._sampler.charge(self._kind, self._observer.close())
+
+    def _write(self) -> None:
+        began = time.perf_counter()
+        values = [(step, float(loss)) for step, loss in self._losses]
+        self._losses = []
+        self.store.add_losses(values)
+        self.store.put_meta(steps=self.steps, seconds=self._sampler.elapsed, spent=self._sampler.total_spent)
+        self.store.commit()
+        self._written = time.perf_counter()
+        self._sampler.charge("upkeep", self._written - began)
+
+    def _explain(self) -> None:
+        """Sentences for what could not be seen."""
+        if self.steps == 0:
+            self.store.note(
+                "no optimizer step was seen: expected a call of step() on a torch.optim optimizer; a script that updates "
+                "its parameters by hand can call longreach.watch(model) and watch.step(loss)"
+            )
+        elif self._observer.fruitless and not self.store.curves():
+            self.store.note(
+                "no recurrent layer was seen in training: only the loss and non-finite numbers were followed"
+            )
+        if self._observer.names.compiled:
+            self.store.note(
+                "the model is compiled by torch.compile: only its nn.RNN, nn.GRU and nn.LSTM layers could be seen, no loop "
+                "inside compiled code; run with TORCH_COMPILE_DISABLE=1 to see all"
+            )
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Nothing that goes wrong in here may reach the training; and our own calls are not watched."""
+        self._busy = True
+        try:
+            yield
+        except Exception as error:
+            self._give_up(error)
+        finally:
+            self._busy = False
+
+    def _give_up(self, error: Exception) -> None:
+        """First give up measuring; if that was not enough, everything. Either way say so, here and in the record."""
+        self._off, self._blind = self._blind, True
+        self._observer.abandon()
+        what = "the run folder" if isinstance(error, RunFolderError) else "reach and need"
+        told = f"watching {what} stopped at step {self.steps}, training goes on: {type(error).__name__}: {error}"
+        print(f"longreach: {told}", file=sys.stderr)
+        with contextlib.suppress(RunFolderError):  # the folder may be what failed; then stderr has it
+            self.store.note(told)
+
+
+def watch(model: nn.Module, optimizer: Optimizer | None = None, *, budget: float = 0.02) -> Watch:
+    """Watch a model while it trains:
+
+        with longreach.watch(model, optimizer) as watch:
+            for x, y in batches: ...
+        print(watch.diagnose())
+
+    Without an optimizer, call `watch.step(loss)` after each backward.
+
+    budget  share of the wall time that watching may cost; a run of less than a minute may take a little more, for the
+            few samples that a verdict needs
+    Raises  ArgumentError if an argument is not what its name says
+    """
+    return Watch(model, optimizer, budget=budget)
