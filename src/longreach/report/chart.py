@@ -130,9 +130,8 @@ def _ticks(axis: Axis) -> list[int]:
     most = max(1, axis.columns // room)
     raw = max(1.0, axis.horizon / most)
     magnitude = 10 ** math.floor(math.log10(raw))
-    step = next(
-        int(m * magnitude) for m in (1, 2, 5, 10) if m * magnitude >= raw and int(m * magnitude) == m * magnitude
-    )
+    steps = (m * magnitude for m in (1, 2, 5, 10))
+    step = next((step for step in steps if step >= raw), 10 * magnitude)
     round_lags = [lag for lag in range(0, axis.horizon, step) if axis.column(axis.horizon) - axis.column(lag) >= room]
     return [*(round_lags or [0]), axis.horizon]
 
@@ -144,7 +143,7 @@ def _scale(reach: Reach) -> tuple[float, float]:
     if math.inf in reach.log_gain:
         highest = max(highest, 300.0)
     if highest > 1:
-        return 0.0, ROWS * math.ceil(highest / ROWS)
+        return 0.0, ROWS * math.ceil(min(highest, 9999.0) / ROWS)
     return math.log10(_threshold(reach)) - 2, 0.0
 
 

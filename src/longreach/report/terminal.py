@@ -1,7 +1,6 @@
 """The report on a terminal: the picture first, then one verdict in words, then what to do, then the small print."""
 
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -227,7 +226,7 @@ def _verdict(page: Page, diagnosis: Diagnosis) -> None:
     _finding(page, "verdict", same)
     if gravest.remedies:
         page.line(("  what may help", "strong"))
-        size = max(len(remedy) for remedy in REMEDIES)
+        size = min(20, max(len(remedy) for remedy in gravest.remedies))
         for remedy in gravest.remedies:
             first = f"    {_fitted(safe(remedy), size)}  "
             page.paragraph(REMEDIES.get(remedy, ""), first=first, label="plain", style="label")
@@ -327,7 +326,7 @@ def _loss(curve: LossCurve) -> str:
 
 
 def _time(seconds: float) -> str:
-    if not math.isfinite(seconds):
+    if not abs(seconds) < 1e9:
         return "unknown time"
     if seconds < 120:
         return f"{seconds:.2g} s" if seconds < 99.5 else f"{seconds:.0f} s"

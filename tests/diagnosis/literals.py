@@ -1,0 +1,34 @@
+"""Records written by hand, for rules to fire on or not."""
+
+import math
+
+from longreach.record import Layer, LossCurve, Need, Reach, Record
+
+CHANCE = LossCurve(tuple(range(0, 1000, 10)), (0.8, 0.5, 0.3, *[0.17, 0.16, 0.18] * 32, 0.17))
+LEARNT = LossCurve(tuple(range(0, 1000, 10)), tuple(0.8 * 0.95**i for i in range(100)))
+
+
+def reach(lag=11, horizon=149, threshold=0.01, growth=None, log_gain=None):
+    """A straight fade that crosses the threshold at `lag`, or any gain of your own."""
+    growth = math.log(threshold) / max(lag, 1) if growth is None else growth
+    lags = (0, horizon // 2, horizon)
+    return Reach(lag, threshold, horizon, growth, lags, log_gain or tuple(growth * k for k in lags), None, 6)
+
+
+def need(lag=140, detectable=0.08, strength=None):
+    """Significant up to `lag`; its strength is 0.34 there."""
+    lags, shares = ((lag,), (0.34,)) if lag is not None else ((0,), (0.0,))
+    p_value = 0.6 if lag is None else 0.0004
+    return Need(lag, p_value, 0.01, detectable, 384, lags, strength or shares)
+
+
+def layer(
+    module="rnn", index=0, direction="forward", kind="RNN tanh", reach=None, need=None, start=None, denormals=None
+):
+    """One layer, as a probe would leave it."""
+    return Layer(module, kind, index, direction, 64, reach, need, start, denormals)
+
+
+def record(*layers, loss=CHANCE, nonfinite=None, steps=1000):
+    """A run at chance, unless told otherwise."""
+    return Record({"script": "train.py"}, steps, 84.2, 0.013, layers, loss, nonfinite)

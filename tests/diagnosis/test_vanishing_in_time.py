@@ -1,0 +1,95 @@
+import math
+
+import pytest
+from literals import LEARNT, layer, need, reach, record
+
+from longreach.diagnosis.finding import Finding
+from longreach.diagnosis.vanishing_in_time import vanishing_in_time
+
+
+def test_the_whole_finding():
+    assert vanishing_in_time(record(layer(reach=reach(11), need=need(140)))) == (
+        Finding(
+            code="LR101",
+            name="vanishing-in-time",
+            severity="critical",
+            where="rnn",
+            summary="The error still depends on the input 140 steps back, which the network has not learned to use. Of "
+            "a gradient sent back, 1 % is left after 11 steps and ever less beyond: the weights hardly hear of that "
+            "input, however long they train.",
+            evidence={
+                "layer": 0,
+                "reach": 11,
+                "threshold": 0.01,
+                "growth": math.log(0.01) / 11,
+                "need": 140,
+                "p_value": 0.0004,
+                "horizon": 149,
+            },
+            remedies=("orthogonal-init", "lstm", "gru", "skip", "linear-recurrent"),
+        ),
+    )
+
+
+@pytest.mark.parametrize(("lag", "fires"), [(10, False), (11, False), (12, True)])
+def test_need_beyond_reach(lag, fires):
+    assert bool(vanishing_in_time(record(layer(reach=reach(11), need=need(lag))))) is fires
+
+
+@pytest.mark.parametrize(
+    "silent",
+    [
+        layer(reach=reach(11), need=need(None)),
+        layer(reach=reach(11), need=None),
+        layer(reach=None, need=need(140)),
+        layer(reach=reach(149), need=need(160)),
+        layer(reach=reach(11, log_gain=(0.0, math.nan, math.nan)), need=need(140)),
+    ],
+    ids=[
+        "nothing needed",
+        "need untested",
+        "a cell without reach",
+        "never faded within the horizon",
+        "NaN in the gain",
+    ],
+)
+def test_stays_silent(silent):
+    assert vanishing_in_time(record(silent)) == ()
+
+
+def test_stays_silent_on_a_solved_task():
+    vanishing = layer(reach=reach(11), need=need(140))
+    assert vanishing_in_time(record(vanishing, loss=LEARNT)) == ()
+
+
+def test_of_a_stack_the_largest_reach_counts():
+    low, high = layer(index=0, reach=reach(11), need=need(140)), layer(index=1, reach=reach(145), need=need(140))
+    assert vanishing_in_time(record(low, high)) == ()
+    short = layer(index=1, reach=reach(31), need=need(140))
+    (finding,) = vanishing_in_time(record(low, short))
+    assert (finding.evidence["layer"], finding.evidence["reach"]) == (1, 31)
+
+
+def test_a_layer_that_could_not_be_measured_may_reach_further():
+    low, high = layer(index=0, reach=reach(11), need=need(140)), layer(index=1, reach=None, need=need(140))
+    assert vanishing_in_time(record(low, high)) == ()
+
+
+def test_a_warning_where_the_other_direction_can_learn_it():
+    ahead = layer(reach=reach(11), need=need(140))
+    (finding,) = vanishing_in_time(record(ahead, layer(direction="reverse", reach=reach(11), need=need(3))))
+    assert (finding.severity, finding.where) == ("warning", "rnn")
+    both = vanishing_in_time(record(ahead, layer(direction="reverse", reach=reach(11), need=need(90))))
+    assert [(finding.severity, finding.where) for finding in both] == [
+        ("critical", "rnn"),
+        ("critical", "rnn (reverse)"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "first"), [("LSTM", "forget-bias"), ("RNN relu", "identity-init"), ("MyCell", "orthogonal-init")]
+)
+def test_remedies_fit_the_kind(kind, first):
+    (finding,) = vanishing_in_time(record(layer(kind=kind, reach=reach(11), need=need(140))))
+    assert finding.remedies[0] == first
+    assert kind.lower() not in finding.remedies
