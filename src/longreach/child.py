@@ -61,16 +61,17 @@ class _Session:
             from pathlib import Path
 
             from longreach.store import Store
-            from longreach.watch import Watch
 
             self.store = Store.create(Path(self.folder), claimed=True)
             self.store.put_meta(
-                script=sys.orig_argv[0] if not sys.argv else sys.argv[0],
+                script=sys.argv[0],
                 argv=sys.argv[1:],
                 versions={"python": sys.version.split()[0], "torch": str(sys.modules["torch"].__version__)},
                 start=started,
             )
             self.store.commit()
+            from longreach.watching import Watch
+
             watch = Watch(budget=self.budget, store=self.store)
             watch.__enter__()
             self.watch = watch
@@ -82,14 +83,14 @@ class _Session:
         if os.getpid() != self.process:
             return
         watch, self.watch = self.watch, None
-        store, self.store = self.store, None
         try:
             if watch is not None:
                 watch.__exit__(None, None, None)
-            if store is not None:
-                store.put_meta(end=time.time(), finished=True)
+            if self.store is not None:
+                self.store.put_meta(end=time.time(), finished=True)
         except (Exception, KeyboardInterrupt) as error:
             self._lost("the watch did not end in order, what it had stored is kept", error)
+        store, self.store = self.store, None
         try:
             if store is not None:
                 store.close()

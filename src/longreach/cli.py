@@ -28,9 +28,9 @@ class Format(StrEnum):
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from longreach import __version__
 
-        typer.echo(f"longreach {version('longreach')}")
+        typer.echo(f"longreach {__version__}")
         raise typer.Exit
 
 

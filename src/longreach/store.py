@@ -284,7 +284,7 @@ class Store:
             raise unwritable(self._where.parent, error) from None
 
     def _settle(self) -> None:
-        """Leave one plain file behind: even a reader of a WAL database writes beside it, and later disks may forbid that."""
+        """Leave one plain file: even the readers of a WAL database write beside it, which a later disk may forbid."""
         self._connection.execute("PRAGMA busy_timeout = 0")
         try:
             self._connection.execute("PRAGMA journal_mode = DELETE")
