@@ -7,15 +7,22 @@ from hypothesis import strategies as st
 from literals import LEARNT, layer, need, reach, record
 
 from longreach.diagnosis import RULES, Diagnosis, Finding, diagnose
-from longreach.record import Denormals, Record
+from longreach.record import Denormals, Layer, Record
 
 HEADINGS = ("Looks at", "Why it matters", "Threshold", "Stays silent", "Blind to", "Remedies", "Papers")
-REMEDIES = """clip-norm · clip-auto · clip-state-gradient · truncated-bptt · flush-denormals · identity-init · orthogonal-init ·
-orthogonal · forget-bias · relu · leaky-relu · prelu · elu · selu · lstm · gru · skip · dilated · residual ·
-batch-norm · layer-norm · vanishing-regulariser · leaky-integration · linear-recurrent · rmsprop · nesterov ·
+REMEDIES = """\
+clip-norm · clip-auto · clip-state-gradient · truncated-bptt · flush-denormals · identity-init ·
+orthogonal-init · orthogonal · forget-bias · relu · leaky-relu · prelu · elu · selu · lstm · gru · skip · dilated ·
+residual · batch-norm · layer-norm · vanishing-regulariser · leaky-integration · linear-recurrent · rmsprop · nesterov ·
 sparsity · layerwise-pretraining""".replace("\n", " ").split(" · ")
 VANISHING = layer(reach=reach(11), need=need(140), denormals=Denormals(60, 149, 0.6, False))
-ANY_RECORD = st.builds(Record, run=st.dictionaries(st.text(), st.text() | st.floats() | st.integers()))
+ANY_LAYER = st.builds(Layer, need_start=..., denormals=..., blind=...)
+ANY_RECORD = st.builds(
+    Record,
+    run=st.dictionaries(st.text(), st.text() | st.floats() | st.integers()),
+    layers=st.lists(ANY_LAYER, max_size=12).map(tuple),
+    notes=...,
+)
 
 
 def test_the_gravest_is_the_verdict():

@@ -22,4 +22,7 @@ def factor(log: float) -> str:
         return "an unknown number of"
     if math.isinf(log):
         return "infinitely many" if log > 0 else "0"
-    return f"{math.exp(log):.3g}" if abs(log) < 9 else f"1e{log / math.log(10):+.0f}"
+    if abs(log) < 9:
+        return f"{math.exp(log):.3g}"
+    power, rest = divmod(log / math.log(10), 1)
+    return f"{10**rest:.1f}e{power:+.0f}"

@@ -81,13 +81,14 @@ class Page:
         text.truncate(self.width, overflow="ellipsis")
         self.lines.append(text)
 
-    def paragraph(self, text: str, *, first: str = "  ", style: str = "plain", label: str = "label") -> None:
-        """Wrapped text; `first`, which may hold a label, stands before it and indents all of it."""
+    def paragraph(self, prose: str, *, first: str = "  ", style: str = "plain", label: str = "label") -> None:
+        """Wrapped prose; `first`, which may hold a label, stands before it and indents all of it."""
         rest = " " * len(first)
-        body = Text(text, STYLES[style])
+        body = Text(prose, STYLES[style])
         for number, line in enumerate(body.wrap(self.console, self.width - len(rest))):
-            line.rstrip()
-            self.lines.append(Text.assemble((rest if number else first, STYLES[label]), line))
+            text = Text.assemble((rest if number else first, STYLES[label]), line)
+            text.rstrip()
+            self.lines.append(text)
 
     def gap(self) -> None:
         """An empty line."""
@@ -321,7 +322,7 @@ def _run(record: Record) -> str:
 
 
 def _loss(curve: LossCurve) -> str:
-    text = f"{curve.values[0]:.3g} at the start, {curve.values[-1]:.3g} at the end"
+    text = f"{curve.values[0]:.3g} at the start, {curve.values[-1]:.3g} at the end".replace("nan", "NaN")
     return text if fall(curve) is not None else f"{text}; whether it fell could not be judged"
 
 
