@@ -12,8 +12,10 @@ ROWS = 20_000  # steps from which correlations between features are estimated
 
 def features(
     inputs: Num[np.ndarray, "sequence time raw"], lengths: Int[np.ndarray, " sequence"], *, tokens: bool
-) -> Float32[np.ndarray, "sequence time feature"]:
-    """φ(x_t), with mean 0 over the sequences at every step counted from the end; 0 before a sequence's first step.
+) -> tuple[Float32[np.ndarray, "sequence time feature"], int]:
+    """φ(x_t), and how many of its first columns are no products.
+
+    φ has mean 0 over the sequences at every step counted from the end, and is 0 before a sequence's first step.
 
     Real inputs   scaled to mean 0 and variance 1; where there are at most 8, their pairwise products and squares too
                   (of the centred inputs, so that value x marker means the value's deviation where the marker is);
@@ -25,11 +27,14 @@ def features(
     """
     steps = inputs.shape[1]
     valid = np.arange(steps) >= steps - lengths[:, None]
-    columns = _one_hot(inputs[:, :, 0], valid) if tokens else _real(inputs, valid)
-    return _centred(columns, valid)
+    if tokens:
+        columns = _one_hot(inputs[:, :, 0], valid)
+        return _centred(columns, valid), columns.shape[2]
+    columns, linear = _real(inputs, valid)
+    return _centred(columns, valid), linear
 
 
-def _real(inputs: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def _real(inputs: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, int]:
     """Scaled inputs and their products, independent of each other, at most 32."""
     scaled = _scaled(inputs, valid)
     if scaled.shape[2] > MOST:
@@ -42,7 +47,9 @@ def _real(inputs: np.ndarray, valid: np.ndarray) -> np.ndarray:
     kept = _independent(np.stack([rows[:, term].prod(axis=1) for term in terms], axis=1)) if terms else []
     chosen = [scaled[:, :, terms[index]].prod(axis=2) for index in kept]
     columns = np.stack(chosen, axis=2) if chosen else scaled[:, :, :0]
-    return _principal(columns, valid) if columns.shape[2] > MOST else columns
+    if columns.shape[2] > MOST:
+        return _principal(columns, valid), MOST
+    return columns, sum(len(terms[index]) == 1 for index in kept)
 
 
 def _scaled(inputs: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -101,6 +108,9 @@ def _centred(columns: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Mean 0 at every step, over the sequences that have it; exactly 0 where nothing but rounding is left."""
     counts = np.maximum(valid.sum(axis=0), 1)[:, None]
     mean = columns.sum(axis=0, dtype=np.float64) / counts
-    centred = (columns - mean.astype(np.float32)) * valid[:, :, None]
-    variance = np.square(centred).sum(axis=0, dtype=np.float64) / counts
-    return centred * (variance > 1e-8)
+    centred = columns - mean.astype(np.float32)
+    if not valid.all():
+        centred *= valid[:, :, None]
+    variance = np.einsum("ntf,ntf->tf", centred, centred) / counts
+    centred *= variance > 1e-8
+    return centred

@@ -61,12 +61,12 @@ def shortcut_test(pairs: Sequence[Pairs], *, level: float = 0.01, draws: int = D
     pooled = pool(pairs)
     if pooled is None:
         return None
-    phi = features(pooled.inputs, pooled.lengths, tokens=pooled.tokens)
+    phi, linear = features(pooled.inputs, pooled.lengths, tokens=pooled.tokens)
     shape = _affordable(pooled, phi.shape[2], draws)
     if shape.sequences < len(pooled.lengths):
         pooled = pooled.first(shape.sequences)
-        phi = features(pooled.inputs, pooled.lengths, tokens=pooled.tokens)
-    side = _error_side(pooled, phi, shape) if phi.any() else None
+        phi, linear = features(pooled.inputs, pooled.lengths, tokens=pooled.tokens)
+    side = _error_side(pooled, phi, linear, shape) if phi.any() else None
     if side is None:
         return None
     design = Design(phi, pooled.lengths, side.anchors)
@@ -127,7 +127,7 @@ class ErrorSide:
     energy: Float[np.ndarray, "anchor sequence"]
 
 
-def _error_side(pooled: Pool, phi: np.ndarray, shape: Shape) -> ErrorSide | None:
+def _error_side(pooled: Pool, phi: np.ndarray, linear: int, shape: Shape) -> ErrorSide | None:
     """Errors at their anchors, in their leading directions, freed of recent inputs; None if none of them varies."""
     anchors = _anchors(pooled, shape.anchors)
     steps = pooled.errors.shape[1]
@@ -139,7 +139,8 @@ def _error_side(pooled: Pool, phi: np.ndarray, shape: Shape) -> ErrorSide | None
     flat = errors.reshape(-1, errors.shape[2])
     _, directions = np.linalg.eigh(flat.T @ flat)
     leading = errors @ directions[:, : -shape.directions - 1 : -1]
-    recent = [_centred(block, valid, pooled.strata) for block in _recent(phi, anchors, int(valid.sum()) // 10)]
+    blocks = _recent(phi, linear, anchors, int(valid.sum()) // 10)
+    recent = [_centred(block, valid, pooled.strata) for block in blocks]
     levels = tuple(level.astype(np.float32) for level in _freed(leading, recent))
     return ErrorSide(anchors, levels, np.square(errors).sum(axis=2))
 
@@ -167,13 +168,33 @@ def _centred(values: np.ndarray, valid: np.ndarray, strata: np.ndarray) -> np.nd
     return (values - means[:, np.searchsorted(strata[borders], strata)]) * valid[:, :, None]
 
 
-def _recent(phi: np.ndarray, anchors: np.ndarray, columns: int) -> list[np.ndarray]:
-    """Sums of φ over the windows of lags (0, 0), (1, 1), …, (4, 5), … of each anchor, as many as `columns` allows."""
+def _recent(phi: np.ndarray, linear: int, anchors: np.ndarray, columns: int) -> list[np.ndarray]:
+    """What each window of recent lags, (0, 0), (1, 1), …, (4, 5), … adds to those before it, within so many columns.
+
+    The sums of φ over the window, and their products with each other and with those of the windows before it: an error
+    of a network is no linear function of its inputs. Half of the columns, at most, go to sums.
+    """
     sums = running_sums(phi)
+    width = phi.shape[2]
+    count = min(max(columns // 2 // width, min(columns // width, 1)), len(WINDOWS))
+    plain = [
+        (sums[:, np.maximum(anchors + 2 - first, 0)] - sums[:, np.maximum(anchors + 1 - last, 0)]).transpose(1, 0, 2)
+        / np.sqrt(last - first + 1)
+        for first, last in WINDOWS[:count]
+    ]
+    spare = columns - count * width
     blocks = []
-    for first, last in WINDOWS[: columns // phi.shape[2]]:
-        block = sums[:, np.maximum(anchors + 2 - first, 0)] - sums[:, np.maximum(anchors + 1 - last, 0)]
-        blocks.append(block.transpose(1, 0, 2))
+    for index, block in enumerate(plain):
+        parts = [block]
+        for other in plain[: index + 1]:
+            if spare >= linear**2:
+                spare -= linear**2
+                parts.append(
+                    np.einsum("...f,...g->...fg", block[..., :linear], other[..., :linear]).reshape(
+                        *block.shape[:2], -1
+                    )
+                )
+        blocks.append(np.concatenate(parts, axis=2))
     return blocks
 
 
@@ -184,11 +205,12 @@ def _freed(errors: np.ndarray, blocks: list[np.ndarray]) -> list[np.ndarray]:
     levels = [errors]
     for block in blocks:
         news = block.reshape(len(rows), -1).astype(np.float64)
-        size = np.linalg.norm(news)
+        size = np.square(news).sum()
         for _ in range(2):
             news = news - basis @ (basis.T @ news)
-        vectors, values, _ = np.linalg.svd(news, full_matrices=False)
-        basis = np.concatenate([basis, vectors[:, values > 1e-3 * size]], axis=1)
+        values, vectors = np.linalg.eigh(news.T @ news)
+        kept = values > 1e-6 * size
+        basis = np.concatenate([basis, news @ (vectors[:, kept] / np.sqrt(values[kept]))], axis=1)
         levels.append((rows - basis @ (basis.T @ rows)).reshape(errors.shape))
     return levels
 
@@ -213,9 +235,16 @@ class Design:
 
     def seen(self, anchor: int, windows: np.ndarray) -> Float32[np.ndarray, "sequence window feature"]:
         """Sums of the innovations over the lags of each window, of those lags that the anchor has."""
-        sums = running_sums(self.innovations.before(anchor))
-        last = anchor + 1
-        return sums[:, np.minimum(self.ends[windows], last)] - sums[:, np.minimum(self.starts[windows], last)]
+        starts = np.minimum(self.starts[windows], anchor + 1)
+        ends = np.minimum(self.ends[windows], anchor + 1)
+        innovations = self.innovations.before(anchor, max(int(ends.max()), 1))
+        single = int(np.argmin(np.append(np.diff(windows) == 1, False) & (ends - starts == 1)))  # a run of single lags
+        seen = np.empty((len(innovations), len(windows), self.width), np.float32)
+        seen[:, :single] = innovations[:, starts[0] : starts[0] + single]
+        if single < len(windows):
+            sums = running_sums(innovations)
+            np.subtract(sums[:, ends[single:]], sums[:, starts[single:]], out=seen[:, single:])
+        return seen
 
 
 def _pairings(strata: np.ndarray, draws: int, rng: np.random.Generator) -> Int[np.ndarray, "pairing sequence"]:
@@ -251,7 +280,7 @@ def _statistics(errors: np.ndarray, design: Design, windows: np.ndarray, pairing
         seen = design.seen(anchor, windows).reshape(len(error), columns)
         paired = error[pairings]  # (pairing, sequence, direction)
         sums += paired.transpose(0, 2, 1).reshape(count * directions, -1) @ seen
-        squares += np.square(error).sum(axis=1)[pairings] @ np.square(seen)
+        squares += np.square(error).sum(axis=1)[pairings] @ np.square(seen, out=seen)
     numerator = np.square(sums).reshape(count, directions, columns).sum(axis=1)
     ratio = np.divide(numerator, squares, out=np.zeros_like(squares), where=squares > 1e-12)
     return ratio.reshape(count, len(windows), design.width).sum(axis=2, dtype=np.float64)
