@@ -16,7 +16,7 @@ def test_the_worst_layer_speaks():
     assert (finding.severity, finding.remedies) == ("warning", ("flush-denormals",))
     assert finding.evidence == {"layer": 1, "share": 0.6, "first_lag": 60, "last_lag": 149}
     assert finding.summary == (
-        "From 60 to 149 steps back (60 % of the way) the gradient consists of numbers so small that a processor works "
+        "From 60 to 149 steps back (60% of the way) the gradient consists of numbers so small that a processor works "
         "on them many times slower. This slows training on a CPU several times and changes nothing in the result."
     )
 

@@ -16,7 +16,7 @@ def test_points_at_the_data():
     assert (finding.code, finding.severity, finding.where, finding.remedies) == ("LR601", "warning", "rnn", ())
     assert finding.summary == (
         "Nothing in the input was found to say anything about the error, near or far, and the loss did not fall. An "
-        "input that explains 8 % of the error or more would have been found, unless it counts only together with "
+        "input that explains 8% of the error or more would have been found, unless it counts only together with "
         "another. Check that inputs and targets belong together."
     )
 

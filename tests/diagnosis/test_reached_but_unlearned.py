@@ -15,7 +15,7 @@ def test_says_what_arrives():
     (finding,) = reached_but_unlearned(record(STUCK))
     assert (finding.code, finding.severity) == ("LR502", "warning")
     assert finding.summary == (
-        "The input 40 steps back explains 34 % of the error, and the gradient does reach that far (60 steps), yet "
+        "The input 40 steps back explains 34% of the error, and the gradient does reach that far (60 steps), yet "
         "the loss did not fall. The trouble is not memory: look at the step size, the optimizer and the size of the "
         "network."
     )

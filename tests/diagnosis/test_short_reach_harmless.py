@@ -9,7 +9,7 @@ def test_says_what_would_have_been_found():
     assert (finding.code, finding.severity, finding.remedies) == ("LR103", "info", ())
     assert finding.summary == (
         "A gradient survives 11 steps of 149 here, and that does no harm: nothing further back was found to matter. "
-        "Any input further back that explains 8 % of the error or more would most likely have been found."
+        "Any input further back that explains 8% of the error or more would most likely have been found."
     )
     assert finding.evidence["detectable"] == 0.08
 
@@ -36,3 +36,8 @@ def test_both_sides(given, fires):
 
 def test_leaves_the_word_to_no_signal():
     assert short_reach_harmless(record(layer(reach=reach(11), need=need(None)), loss=CHANCE)) == ()
+
+
+def test_leaves_the_word_to_a_need_in_the_other_direction():
+    fades, asks = layer(reach=reach(11), need=need(None)), layer(direction="reverse", reach=reach(11), need=need(90))
+    assert short_reach_harmless(record(fades, asks, loss=LEARNT)) == ()

@@ -15,7 +15,7 @@ def test_the_whole_finding():
             severity="critical",
             where="rnn",
             summary="The error still depends on the input 140 steps back, which the network has not learned to use. Of "
-            "a gradient sent back, 1 % is left after 11 steps and ever less beyond: the weights hardly hear of that "
+            "a gradient sent back, 1% is left after 11 steps and ever less beyond: the weights hardly hear of that "
             "input, however long they train.",
             evidence={
                 "layer": 0,

@@ -3,6 +3,7 @@
 from longreach.diagnosis.finding import Finding
 from longreach.diagnosis.no_signal import no_signal
 from longreach.diagnosis.stacks import Stack, named, stacks, useful
+from longreach.diagnosis.vanishing_in_time import beyond_reach
 from longreach.diagnosis.wording import counted, percent
 from longreach.record import Need, Record
 
@@ -15,17 +16,18 @@ def short_reach_harmless(record: Record) -> tuple[Finding, ...]:
                     the data do not ask for that step, treating it costs time and may cost accuracy
     Threshold       reach < horizon, and need <= reach or none, in a test that would have found a quarter of the
                     error's variance (detectable <= 0.25): silence of a weaker test proves nothing
-    Stays silent    where need was not tested; where it lies beyond reach now (LR101), or did at the start of the run;
-                    where no lag carries anything (LR601)
+    Stays silent    where need was not tested; where it lies beyond reach now, in any direction of the module (LR101),
+                    or did at the start of the run; where no lag carries anything (LR601)
     Blind to        effects below the smallest one that the test would have found, which is always printed; two far
                     inputs that count only together
     Remedies        none needed
     Papers          Pascanu, Mikolov & Bengio 2013, section 2, for what a fading gradient alone does not say
     """
-    without_signal = {finding.where for finding in no_signal(record)}
-    return tuple(
-        finding for stack in stacks(record) if named(stack.module) not in without_signal and (finding := _judge(stack))
-    )
+    everything = stacks(record)
+    taken = {finding.where for finding in no_signal(record)}
+    taken |= {named(stack.module) for stack in everything if beyond_reach(stack)}
+    free = (stack for stack in everything if named(stack.module) not in taken)
+    return tuple(finding for stack in free if (finding := _judge(stack)))
 
 
 def _judge(stack: Stack) -> Finding | None:

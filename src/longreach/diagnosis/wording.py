@@ -13,7 +13,7 @@ def percent(share: float) -> str:
     value = 100 * share
     if not math.isfinite(value):
         return "an unknown share"
-    return f"{value:.0f} %" if 99.5 <= abs(value) < 1e6 else f"{value:.2g} %"
+    return f"{value:.0f}%" if 99.5 <= abs(value) < 1e6 else f"{value:.2g}%"
 
 
 def factor(log: float) -> str:

@@ -76,7 +76,7 @@ def _need_rows(need: Need | None, reach: Reach | None, axis: Axis) -> list[Row]:
         return [[label, ("none found", "label")]]
     levels = [share / tallest if math.isfinite(share) else 0.0 for share in shares]
     top = f"{100 * tallest:.2g}" if tallest < 0.995 else "100"
-    labels = [(f"{top + ' %':>{GUTTER - 1}} ", "label"), label]
+    labels = [(f"{top + '%':>{GUTTER - 1}} ", "label"), label]
     kinds = ["need"] * axis.columns
     rows = [[_cell(level, row, NEED_ROWS) for level in levels] for row in reversed(range(NEED_ROWS))]
     return [[name, *_joined(cells, kinds)] for name, cells in zip(labels, rows, strict=True)]

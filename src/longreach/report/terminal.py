@@ -19,7 +19,7 @@ from longreach.report.chart import draw
 from longreach.report.words import REMEDIES, heading, safe
 
 NARROWEST, WIDEST = 40, 100  # beyond that, lines of prose become hard to read
-TABLE = 64  # columns from which the table of layers has one line a layer
+TABLE = 72  # columns from which the table of layers has one line a layer
 MOST_LAYERS = 8  # lines in the table of layers; the gravest come first
 MOST_NOTES = 8
 STYLES = {
@@ -121,13 +121,15 @@ def _place(stack: Stack, layer: Layer, diagnosis: Diagnosis) -> Place:
     name = named(stack.module)
     name += f"[{layer.index}]" if len(stack.layers) > 1 else ""
     name += f" ({stack.direction})" if stack.direction != "forward" else ""
-    here = (
-        finding
-        for finding in diagnosis.findings
-        if finding.where in (stack.name, named(stack.module))
-        and finding.evidence.get("layer", layer.index) == layer.index
-    )
+    here = (finding for finding in diagnosis.findings if _speaks_of(finding, stack, layer))
     return Place(safe(name), layer, min(here, key=lambda finding: finding.gravity, default=None))
+
+
+def _speaks_of(finding: Finding, stack: Stack, layer: Layer) -> bool:
+    """Findings are about one layer of a stack, or, where their evidence names none, about a whole module."""
+    if "layer" in finding.evidence:
+        return finding.where == stack.name and finding.evidence["layer"] == layer.index
+    return finding.where == named(stack.module)
 
 
 def _interest(place: Place) -> tuple[tuple[int, str], bool]:
@@ -174,8 +176,11 @@ def _table(page: Page, places: list[Place]) -> None:
     """One line a layer: `rnn   reach 11   need 140   of 149 steps   LR101 vanishing-in-time`."""
     shown = places[:MOST_LAYERS]
     narrow = page.width < TABLE
-    rows = [_cells(place, "of {}" if narrow else "of {} steps") for place in shown]
-    widths = [max(cell_len(row[i]) for row in rows) for i in range(5)]
+    rows = [_cells(place, "of {} steps") for place in shown]
+    widths = _widths(rows)
+    if narrow or sum(widths) + 14 > page.width:
+        rows = [_cells(place, "of {}") for place in shown]
+        widths = _widths(rows)
     widths[0] = min(widths[0], max(12, page.width - sum(widths[1:]) - 14))
     for place, row in zip(shown, rows, strict=True):
         styles = ("plain", "reach", "need", "label", place.finding.severity if place.finding else "plain")
@@ -187,6 +192,10 @@ def _table(page: Page, places: list[Place]) -> None:
     if len(places) > len(shown):
         page.line((f"  and {counted(len(places) - len(shown), 'layer')} more", "label"))
     page.gap()
+
+
+def _widths(rows: list[tuple[str, ...]]) -> list[int]:
+    return [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
 
 
 def _columns(row: Sequence[str], widths: Sequence[int], styles: Sequence[str], between: str) -> list[tuple[str, str]]:
@@ -203,7 +212,7 @@ def _fitted(text: str, width: int) -> str:
     return set_cell_size(text, width)
 
 
-def _cells(place: Place, horizon: str) -> tuple[str, str, str, str, str]:
+def _cells(place: Place, horizon: str) -> tuple[str, ...]:
     """Name, reach, need, horizon, finding."""
     reach, need, finding = place.layer.reach, place.layer.need, place.finding
     return (

@@ -1,5 +1,9 @@
 """What the report says in words: remedies in half a sentence, and text from elsewhere made safe to print."""
 
+import unicodedata
+
+from rich.cells import cell_len
+
 REMEDIES = {
     "clip-auto": "limit each update to what is usual in this run",
     "clip-norm": "limit the size of each update",
@@ -29,10 +33,10 @@ def heading(name: str) -> str:
 
 def safe(text: object, longest: int = 500) -> str:
     """Text from elsewhere on one line, without a character that could steer a terminal: escapes are shown, not sent."""
-    return "".join(_shown(char) for char in str(text)[:longest])
+    return "".join(_shown(char) for char in unicodedata.normalize("NFC", str(text))[:longest])
 
 
 def _shown(char: str) -> str:
-    if char.isprintable():
+    if char.isprintable() and cell_len(char):  # of no width: marks that pile up on the character before them
         return char
     return " " if char.isspace() else char.encode("unicode_escape").decode("ascii")
