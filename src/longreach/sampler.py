@@ -2,9 +2,9 @@
 
 import time
 
-# Looking at every step in the beginning, then at steps 5 % apart: 14 samples fall into the second half of any run,
-# which is where need is read. Curves cost more and change slowly: at doubling steps.
-EVERY_STEP_UNTIL, PAIRS_SPACING, CURVE_SPACING = 8, 1.05, 2.0
+# The need test has its power with about so many sequences: they are collected from the first steps on, and once more
+# in the second half of the run, wherever it ends. Curves cost more and change slowly: at doubling steps.
+SEQUENCES, CURVE_SPACING = 512, 2.0
 # Of the budget, the part that pays for curves; the rest collects pairs.
 CURVES_SHARE = 0.5
 
@@ -20,6 +20,7 @@ class Sampler:
         self.started = time.perf_counter()
         self.spent = {"pairs": 0.0, "curves": 0.0, "upkeep": 0.0}
         self._cost = {"pairs": 0.0, "curves": 0.0}
+        self._collected, self._rows = 0, 1
         self._next = {"pairs": 0, "curves": 0}
 
     @property
@@ -40,6 +41,11 @@ class Sampler:
                 return kind
         return None
 
+    def collected(self, sequences: int) -> None:
+        """A sample of pairs has brought so many sequences."""
+        self._collected += sequences
+        self._rows = max(sequences, 1)
+
     def charge(self, kind: str, seconds: float) -> None:
         """Book what something has cost."""
         self.spent[kind] += seconds
@@ -59,7 +65,8 @@ class Sampler:
         return cost > 0 and room and self.can_afford(cost)
 
     def _plan(self, kind: str, step: int) -> None:
-        after = step + 1
-        self._next["pairs"] = after if after < EVERY_STEP_UNTIL else max(after, round(step * PAIRS_SPACING))
+        # steps apart by this factor: the second half of any run holds SEQUENCES / rows of them
+        spacing = 2 ** (self._rows / SEQUENCES)
+        self._next["pairs"] = step + 1 if self._collected < SEQUENCES else max(step + 1, round(step * spacing))
         if kind == "curves":
             self._next["curves"] = max(2, round(step * CURVE_SPACING))

@@ -165,6 +165,7 @@ class Watch:
     def _close_window(self) -> None:
         if self._observer.is_open and self._kind is not None:
             self._sampler.charge(self._kind, self._observer.close())
+            self._sampler.collected(self._observer.sequences)
 
     def _write(self) -> None:
         began = time.perf_counter()

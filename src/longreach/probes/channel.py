@@ -9,7 +9,7 @@ number like any other, and so is e^-100000.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,7 @@ from torch import Tensor
 State = tuple[Tensor, ...]
 
 
+@runtime_checkable
 class Stretch(Protocol):
     """A stretch of time that a gradient can be pulled back through."""
 

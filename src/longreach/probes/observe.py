@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from longreach.probes import fused, loop, pairs
 from longreach.probes.names import Names
+from longreach.probes.samples import Pairs
 from longreach.probes.trace import ChainVisit, FusedVisit, Trace
 from longreach.store import Store
 
@@ -20,12 +21,15 @@ class Observer:
     """Looks at sampled steps, one after the other, and remembers where the recurrent layers are.
 
     The first steps look at every module call of the process; once loops and fused layers are known, only these are
-    hooked. fruitless counts the sampled steps in a row in which none ran.
+    hooked.
+
+    fruitless  sampled steps in a row in which none of them ran
+    sequences  how many the latest sampled step has brought
     """
 
     def __init__(self, store: Store, names: Names):
         self.store, self.names = store, names
-        self.fruitless = 0
+        self.fruitless = self.sequences = 0
         self.seconds = 0.0
         self._generator = torch.Generator().manual_seed(0)  # our own: the script's random state stays untouched
         self._narrow: dict[tuple[str, str], pairs.Narrow] = {}
@@ -43,6 +47,7 @@ class Observer:
         """Put the hooks on for the step that begins now."""
         only = self.names.visible() if self._only is None and self.names.compiled else self._only
         self._step, self._with_curves, self.seconds = step, with_curves, 0.0
+        self.sequences = 0
         self._trace = Trace(only=only, most_rows=PAIR_ROWS, turn=step)
         self._trace.start()
 
@@ -106,12 +111,16 @@ class Observer:
             name = self.names.of(visit.module)
             narrow = {side: self._narrowing(name, side) for side in ("forward", "reverse")}
             for direction, found in pairs.of_fused(visit, trace.embedded, narrow, self._step).items():
-                self.store.add_pairs(name, direction, found)
+                self._keep(name, direction, found)
         for visit in chains:
             name = self.names.of(visit.chain.module)
             found = pairs.of_chain(visit, trace.embedded, self._narrowing(name, "forward"), PAIR_ROWS, self._step)
             if found is not None:
-                self.store.add_pairs(name, "forward", found)
+                self._keep(name, "forward", found)
+
+    def _keep(self, name: str, direction: str, found: Pairs) -> None:
+        self.store.add_pairs(name, direction, found)
+        self.sequences = max(self.sequences, len(found.lengths))
 
     def _narrowing(self, name: str, direction: str) -> pairs.Narrow:
         return self._narrow.setdefault((name, direction), pairs.Narrow())

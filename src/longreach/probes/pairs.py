@@ -36,18 +36,19 @@ class Narrow:
             self._inputs = leading(values.float().flatten(0, 1), MOST_FEATURES, centred=True)
         return values.float() @ self._inputs
 
-    def errors(self, values: Tensor) -> Tensor:
-        """(time, row, unit) on few directions, in units of the root mean square error of the step."""
-        vectors = values.double().flatten(0, 1)
-        vectors = vectors[vectors.abs().amax(dim=1) > 0]
-        size = vectors.square().sum(dim=1).mean().sqrt()
+    def errors(self, values: Tensor, size: Tensor) -> Tensor:
+        """(time, row, unit) errors of norm `size` on few directions, in units of the step's root mean square error."""
+        arrived = size > 0
+        vectors = values[arrived].double()
         if self._errors is None or self._errors.shape[0] != values.shape[2]:
             self._errors = leading(vectors, MOST_DIRECTIONS, centred=False)
         else:
             now = leading(vectors, self._errors.shape[1], centred=False)
-            left, _, right = torch.linalg.svd(now.T @ self._errors)
-            self._errors = now @ left[:, : right.shape[0]] @ right
-        return (values.double() @ self._errors / size).float()
+            left, _, right = torch.linalg.svd(now.T @ self._errors, full_matrices=False)
+            self._errors = now @ left @ right
+        seen = values.new_zeros(*values.shape[:2], self._errors.shape[1], dtype=torch.float32)
+        seen[arrived] = (vectors @ self._errors / vectors.norm(dim=1).square().mean().sqrt()).float()
+        return seen
 
 
 def leading(vectors: Tensor, most: int, *, centred: bool) -> Tensor:
@@ -91,22 +92,25 @@ def _pairs(drive: Tensor, error: Tensor, lengths: Tensor, tokens: bool, narrow: 
     kept = ((size.amax(dim=0) > 0) & size.isfinite().all(dim=0)).cpu()
     if not kept.any():
         return None
-    drive, error, lengths = drive[:, kept.to(drive.device)], error[:, kept.to(error.device)], lengths[kept]
-    ends = last_error_step(error.norm(dim=2), lengths)
-    inputs = drive if tokens or not drive.is_floating_point() else narrow.inputs(drive)
-    errors = narrow.errors(error)
+    if not kept.all():
+        drive, error, size, lengths = (part[:, kept.to(part.device)] for part in (drive, error, size, lengths[None]))
+        lengths = lengths[0]
+    ends = last_error_step(size, lengths)
+    whole = tokens or not drive.is_floating_point()
     return Pairs(
         step=step,
-        inputs=_right_aligned(inputs, ends).cpu().numpy(),
-        errors=_right_aligned(errors, ends).cpu().numpy(),
+        inputs=_right_aligned(drive if whole else narrow.inputs(drive), ends).cpu().numpy(),
+        errors=_right_aligned(narrow.errors(error, size), ends).cpu().numpy(),
         lengths=(ends + 1).cpu().numpy(),
-        tokens=tokens or not drive.is_floating_point(),
+        tokens=whole,
     )
 
 
 def _right_aligned(values: Tensor, ends: Tensor) -> Tensor:
     """(time, row, ·) to (row, time, ·) with every row's step `ends` at the right edge, zeros before its start."""
     longest = int(ends.max()) + 1
+    if longest == values.shape[0] and int(ends.min()) + 1 == longest:
+        return values.transpose(0, 1).contiguous()
     source = ends.to(values.device)[None] - (longest - 1) + torch.arange(longest, device=values.device)[:, None]
     taken = values.gather(0, source.clamp(min=0)[:, :, None].expand(-1, -1, values.shape[2]))
     return torch.where(source[:, :, None] >= 0, taken, 0).transpose(0, 1)

@@ -209,7 +209,8 @@ class Trace:
         packed = given if isinstance(given, PackedSequence) else None
         source = given.data if packed is not None else given
         inputs, lengths = time_major(module, source, packed)
-        rows = self._some_rows(inputs.shape[1], inputs.shape[0] * inputs.shape[2])
+        width = max(inputs.shape[2], module.hidden_size)
+        rows = self._some_rows(inputs.shape[1], inputs.shape[0] * width)
         start = None
         if hx is not None:
             parts = hx if isinstance(hx, tuple) else (hx,)
