@@ -1,7 +1,5 @@
 """The command line: thin calls to public functions."""
 
-import os
-import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -74,10 +72,10 @@ def report(
     if format is Format.json:
         from longreach.report import json
 
-        text = json.render(diagnosis)
-        print(text, end="" if text.endswith("\n") else "\n")
+        text = json.render(diagnosis).rstrip("\n") + "\n"
     else:
-        print(launch.draw(diagnosis, sys.stdout), end="")
+        text = launch.draw(diagnosis, sys.stdout)
+    print(text, end="", flush=True)  # here, where typer still ends us quietly if whoever read it has gone
 
 
 @app.command()
@@ -95,7 +93,3 @@ def main() -> None:
     except LongreachError as error:
         print(f"longreach: {error}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:
-        # whoever read our output has gone: end as a program in a pipe does, without Python's complaint at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)

@@ -105,7 +105,7 @@ def _check_module(name: str) -> None:
     here = importlib.machinery.PathFinder.find_spec(top, [os.getcwd()]) if top else None
     if not top or (here is None and importlib.util.find_spec(top) is None):
         raise ScriptError(
-            f"-m {name}: expected a module that can be imported, found no {top or name!r} in {os.getcwd()} "
+            f"-m {name}: expected a module that can be imported, found no {top!r} in {os.getcwd()} "
             "or on sys.path; run from the folder that contains it, or install it"
         )
 
@@ -138,12 +138,9 @@ def _check_script(script: str) -> None:
 
 
 def _run_child(command: list[str], folder: Path, budget: float) -> int:
-    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
-    if getattr(sys.__stdout__, "write_through", False):
-        flags.append("-u")  # the one flag it leaves out
     with relay() as signals:
         script = subprocess.Popen(
-            [sys.executable, *flags, *command],
+            [sys.executable, *_interpreter_flags(), *command],
             env=child.environment(str(folder), budget),
             close_fds=False,  # what the shell meant for the script: `longreach run /dev/fd/63`
             preexec_fn=_die_with(os.getpid()),
@@ -152,6 +149,27 @@ def _run_child(command: list[str], folder: Path, budget: float) -> int:
         os.waitid(os.P_PID, script.pid, os.WEXITED | os.WNOWAIT)
         signals.stop()
         return script.wait()
+
+
+def _interpreter_flags() -> list[str]:
+    """The options that this interpreter was started with, as they were written: `python -u -W error -m longreach`."""
+    flags: list[str] = []
+    words = iter(sys.orig_argv[1:])
+    for word in words:
+        if not word.startswith("-") or word in ("-", "--"):
+            return flags
+        if word.startswith("--"):
+            flags += [word, next(words)]  # --check-hash-based-pycs MODE is the only one
+            continue
+        for at, letter in enumerate(word[1:], start=1):
+            if letter in "mc":  # the program follows
+                return [*flags, word[:at]] if at > 1 else flags
+            if letter in "WX":
+                flags += [word] if word[at + 1 :] else [word, next(words)]
+                break
+        else:
+            flags.append(word)
+    return flags
 
 
 def _die_with(parent: int) -> Callable[[], None] | None:
