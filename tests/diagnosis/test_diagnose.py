@@ -59,7 +59,7 @@ def test_every_rule_has_its_data_sheet(rule):
 def test_never_fails_on_any_record(anything):
     diagnosis = diagnose(anything)
     assert all(remedy in REMEDIES for finding in diagnosis.findings for remedy in finding.remedies)
-    assert all("\n" not in finding.summary and finding.summary.endswith(".") for finding in diagnosis.findings)
+    assert all(finding.summary.endswith(".") for finding in diagnosis.findings)
 
 
 def test_judging_and_drawing_never_see_torch():
