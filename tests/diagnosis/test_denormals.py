@@ -1,5 +1,5 @@
 import pytest
-from literals import layer, record
+from tests.diagnosis.literals import layer, record
 
 from longreach.diagnosis.denormals import denormals
 from longreach.record import Denormals

@@ -4,7 +4,7 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from literals import LEARNT, layer, need, reach, record
+from tests.diagnosis.literals import LEARNT, layer, need, reach, record
 
 from longreach.diagnosis import RULES, Diagnosis, Finding, diagnose
 from longreach.record import Denormals, Layer, Record

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from literals import LEARNT, layer, reach, record
+from tests.diagnosis.literals import LEARNT, layer, reach, record
 
 from longreach.diagnosis.exploding_in_time import exploding_in_time
 from longreach.record import LossCurve, NonFinite

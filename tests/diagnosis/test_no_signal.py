@@ -1,5 +1,5 @@
 import pytest
-from literals import LEARNT, layer, need, reach, record
+from tests.diagnosis.literals import LEARNT, layer, need, reach, record
 
 from longreach.diagnosis.no_signal import no_signal
 from longreach.record import LossCurve

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from literals import LEARNT, record
+from tests.diagnosis.literals import LEARNT, record
 
 from longreach.diagnosis.non_finite import non_finite
 from longreach.record import LossCurve, NonFinite

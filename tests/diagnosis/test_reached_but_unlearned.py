@@ -1,5 +1,5 @@
 import pytest
-from literals import LEARNT, layer, need, reach, record
+from tests.diagnosis.literals import LEARNT, layer, need, reach, record
 
 from longreach.diagnosis.reached_but_unlearned import reached_but_unlearned
 from longreach.record import LossCurve

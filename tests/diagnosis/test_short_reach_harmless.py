@@ -1,5 +1,5 @@
 import pytest
-from literals import CHANCE, LEARNT, layer, need, reach, record
+from tests.diagnosis.literals import CHANCE, LEARNT, layer, need, reach, record
 
 from longreach.diagnosis.short_reach_harmless import short_reach_harmless
 

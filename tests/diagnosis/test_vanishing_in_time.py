@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from literals import LEARNT, layer, need, reach, record
+from tests.diagnosis.literals import LEARNT, layer, need, reach, record
 
 from longreach.diagnosis.finding import Finding
 from longreach.diagnosis.vanishing_in_time import vanishing_in_time
