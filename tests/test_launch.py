@@ -685,3 +685,55 @@ def test_start_up_costs_the_script_less_than_100_ms():
         return min(times)
 
     assert fastest(child.environment("RUN", 0.02)) - fastest({**os.environ}) < 0.1
+
+
+# ---- and once with torch itself
+
+
+def test_training_with_dataloader_workers_is_the_same_to_the_last_bit_and_a_crash_keeps_the_verdict(monkeypatch):
+    monkeypatch.delenv("PYTHONPATH")
+    Path("torch.py").unlink()
+    write("main.py", """
+        import os
+        os.environ["OMP_NUM_THREADS"] = "1"
+        import torch
+        from torch import nn
+        from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+        class Noise(Dataset):
+            def __len__(self):
+                return 48
+
+            def __getitem__(self, index):
+                assert get_worker_info() is not None
+                return torch.randn(12, 2, generator=torch.Generator().manual_seed(index))
+
+        class Reader(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.rnn, self.head = nn.RNN(2, 8, batch_first=True), nn.Linear(8, 1)
+
+            def forward(self, x):
+                return self.head(self.rnn(x)[0][:, -1])
+
+        if __name__ == "__main__":
+            torch.manual_seed(0)
+            model = Reader()
+            optimizer = torch.optim.SGD(model.parameters(), 0.1)
+            for method in ("fork", "spawn"):
+                for x in DataLoader(Noise(), 8, num_workers=2, multiprocessing_context=method):
+                    loss = (model(x) - x[:, 0, :1]).square().mean()
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                    print(loss.item())
+            print(torch.get_num_threads(), torch.rand(1).item(), [p.sum().item() for p in model.parameters()])
+            raise ValueError("after the last step")
+    """)  # fmt: skip
+    stdout, ours = same("main.py")
+    assert stdout.count(b"\n") == 13
+    assert ours.endswith("run folder: RUN\n")
+    diagnosis = json.loads(Path("RUN/diagnosis.json").read_text())
+    assert [layer["module"] for layer in diagnosis["layers"]] == ["rnn"]
+    assert (meta()["steps"], meta()["exit"], meta()["finished"]) == (12, 1, True)
+    assert len(Store.open(Path("RUN")).losses()) == 12
