@@ -1,26 +1,27 @@
 """The need test on trial: false needs, power on stuck networks, speed.
 
-    python benchmarks/need.py calibration [--runs 2000] [--processes 2]
-    python benchmarks/need.py power [--repetitions 10]
-    python benchmarks/need.py speed
+python benchmarks/need.py calibration [--runs 2000] [--processes 2]
+python benchmarks/need.py power [--repetitions 5]
+python benchmarks/need.py speed
 """
 
 import argparse
 import itertools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-
-for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # one small test per process; `speed` lifts it again
-    os.environ.setdefault(name, "1" if "calibration" in os.sys.argv else "2")
+from multiprocessing import get_context
 
 import numpy as np
+import torch
 from scipy.signal import lfilter
 from scipy.stats import binom
+from torch import nn
 
 from longreach.probes.need import shortcut_test
 from longreach.probes.samples import Pairs
+from longreach.record import Need
 
 Rng = np.random.Generator
 LAST = 3  # in the second table the error depends on x_t, …, x_{t-3} and on nothing else
@@ -185,6 +186,7 @@ def trial(job: tuple[int, str, str, bool]) -> int:
 
 
 def calibration(runs: int, processes: int) -> None:
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # in the processes that are started: one small test each
     for title, errors, beyond in (
         ("errors of noise: a need at any lag is false", NOISE, -1),
         (f"errors from x_t, …, x_t-{LAST}: a need beyond lag {LAST} is false", RECENT, LAST),
@@ -192,7 +194,7 @@ def calibration(runs: int, processes: int) -> None:
         begin = time.perf_counter()
         cases = list(itertools.product(INPUTS, errors, (False, True)))
         jobs = [(seed, *cases[seed % len(cases)]) for seed in range(runs)]
-        with ProcessPoolExecutor(processes) as workers:
+        with ProcessPoolExecutor(processes, get_context("spawn")) as workers:
             lags = np.array(list(workers.map(trial, jobs, chunksize=10)))
         false = lags > beyond
         print(f"\n{title}: {false.sum()} of {runs} runs = {100 * false.mean():.2f} %", end="")
@@ -208,15 +210,152 @@ def calibration(runs: int, processes: int) -> None:
         print(f" of {many.sum()}; {time.perf_counter() - begin:.0f} s on {processes} processes")
 
 
+# ---------------------------------------------------------------- power
+
+
+def adding(rng: Rng, count: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Arjovsky, Shah & Bengio 2016: values in [0, 1], one marker in each half, the sum at the last step."""
+    value, marker = rng.uniform(size=(count, length)), np.zeros((count, length))
+    rows, half = np.arange(count), length // 2
+    first, second = rng.integers(half, size=count), half + rng.integers(length - half, size=count)
+    marker[rows, first] = marker[rows, second] = 1
+    x, y = np.stack([value, marker], axis=2), value[rows, first] + value[rows, second]
+    return torch.tensor(x, dtype=torch.float32), torch.tensor(y[:, None], dtype=torch.float32)
+
+
+def copying(rng: Rng, count: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Arjovsky, Shah & Bengio 2016: ten symbols of eight, blanks, a delimiter, then the ten symbols again."""
+    symbols = 1 + rng.integers(8, size=(count, 10))
+    ids, y = np.zeros((count, length + 20), int), np.zeros((count, length + 20), int)
+    ids[:, :10], ids[:, length + 9], y[:, length + 10 :] = symbols, 9, symbols
+    return torch.tensor(np.eye(10)[ids], dtype=torch.float32), torch.tensor(y)
+
+
+def temporal_order(rng: Rng, count: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pascanu, Mikolov & Bengio 2013: A or B in [.1, .2) and [.5, .6) of the length; four classes at the end."""
+    ids, rows = 2 + rng.integers(4, size=(count, length)), np.arange(count)
+    bits, tenth = rng.integers(2, size=(count, 2)), length // 10
+    ids[rows, tenth + rng.integers(tenth, size=count)] = bits[:, 0]
+    ids[rows, 5 * tenth + rng.integers(tenth, size=count)] = bits[:, 1]
+    return torch.tensor(np.eye(6)[ids], dtype=torch.float32), torch.tensor(2 * bits[:, 0] + bits[:, 1])
+
+
+# task: (sequences, outputs, true lags of the far input as (first, last))
+TASKS = {
+    "adding": (adding, 1, lambda length: (length - length // 2, length - 1)),
+    "copying": (copying, 9, lambda length: (length + 10, length + 10)),
+    "temporal order": (temporal_order, 4, lambda length: (length - 2 * (length // 10), length - length // 10 - 1)),
+}
+CELLS = {"tanh RNN": nn.RNN, "LSTM": nn.LSTM}
+SEQUENCES = (256, 512, 1024)
+
+
+def loss_of(output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    if y.is_floating_point():
+        return nn.functional.mse_loss(output[:, -1], y)
+    if y.ndim == 1:
+        return nn.functional.cross_entropy(output[:, -1], y)
+    return nn.functional.cross_entropy(output.flatten(0, 1), y.flatten())
+
+
+def stuck(task: str, cell: str, length: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Inputs and direct errors of batches of 64, from the 21st step of training on: the network still is at chance."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    draw, outputs, _ = TASKS[task]
+    layer = CELLS[cell](draw(rng, 1, length)[0].shape[2], 64, batch_first=True)
+    readout = nn.Linear(64, outputs)
+    optimizer = torch.optim.Adam([*layer.parameters(), *readout.parameters()], lr=1e-3)
+    for step in range(20 + max(SEQUENCES) // 64):
+        x, y = draw(rng, 64, length)
+        hidden, _ = layer(x)
+        hidden.retain_grad()
+        optimizer.zero_grad()
+        loss_of(readout(hidden), y).backward()
+        optimizer.step()
+        if step >= 20:
+            yield x.numpy(), hidden.grad.numpy()
+
+
+def samples(task: str, cell: str, length: int, seed: int) -> list[Pairs]:
+    """All batches, their errors on their eight leading directions."""
+    batches = list(stuck(task, cell, length, seed))
+    flat = np.concatenate([g.reshape(-1, g.shape[2]) for _, g in batches])
+    directions = np.linalg.eigh(flat.T @ flat)[1][:, :-9:-1]
+    steps = np.full(64, batches[0][0].shape[1])
+    return [
+        Pairs(step, x, (g @ directions / np.sqrt(np.mean(g**2))).astype(np.float32), steps, False)
+        for step, (x, g) in enumerate(batches)
+    ]
+
+
+def tested(job: tuple[str, int, str, int]) -> list[Need]:
+    """The test on the first 256, 512 and 1024 sequences of one run."""
+    task, length, cell, seed = job
+    torch.set_num_threads(1)
+    pairs = samples(task, cell, length, seed)
+    return [shortcut_test(pairs[: count // 64]) for count in SEQUENCES]
+
+
+def power(repetitions: int, processes: int) -> None:
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    print("found: runs whose lag is one of the true lags, or up to a tenth below; the rest are medians over the runs")
+    print("\n| task | T | true lags | network | sequences | found | lag | p | largest strength | detectable |")
+    print("|---|--:|--:|---|--:|--:|--:|--:|--:|--:|", flush=True)
+    cases = list(itertools.product(TASKS, (100, 200, 500), CELLS))
+    jobs = [(*case, seed) for case in cases for seed in range(repetitions)]
+    with ProcessPoolExecutor(processes, get_context("spawn")) as workers:
+        results = workers.map(tested, jobs)
+        for task, length, cell in cases:
+            runs = list(itertools.islice(results, repetitions))
+            low, high = TASKS[task][2](length)
+            for count, needs in zip(SEQUENCES, zip(*runs, strict=True), strict=True):
+                found = sum(need.lag is not None and 0.9 * low <= need.lag <= high for need in needs)
+                lag = np.median([-1 if need.lag is None else need.lag for need in needs])
+                p, strength, share = np.median([(n.p_value, max(n.strength), n.detectable) for n in needs], axis=0)
+                row = f"| {task} | {length} | {low}-{high} | {cell} | {count} | {found} of {repetitions} | "
+                print(row + f"{lag:.0f} | {p:.3f} | {strength:.3f} | {share:.3f} |", flush=True)
+
+
+# ---------------------------------------------------------------- speed
+
+
+def speed() -> None:
+    """Best of three: others may use the machine too."""
+    rng = np.random.default_rng(0)
+    count, steps = 512, 1000
+    white = rng.standard_normal((count, steps, 5)).astype(np.float32)
+    inputs = {"white": (white, False)}
+    inputs["AR(1) .9"] = (lfilter([1.0], [1.0, -0.9], white, axis=1).astype(np.float32), False)
+    inputs["tokens, 200"] = (rare_tokens(rng, count, steps), True)
+    print(f"| inputs, {count} sequences of {steps} steps | errors | directions | seconds |\n|---|---|--:|--:|")
+    for (name, (x, tokens)), directions, many in itertools.product(inputs.items(), (1, 4), (False, True)):
+        g = rng.standard_normal((count, steps, directions)).astype(np.float32)
+        if not many:
+            g[:, :-1] = 0
+        times = []
+        for _ in range(3):
+            begin = time.perf_counter()
+            shortcut_test([Pairs(0, x, g, np.full(count, steps), tokens)])
+            times.append(time.perf_counter() - begin)
+        print(f"| {name} | {'many-to-many' if many else 'many-to-one'} | {directions} | {min(times):.2f} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("calibration")
     command.add_argument("--runs", type=int, default=2000)
     command.add_argument("--processes", type=int, default=2)
-    arguments = parser.parse_args()
-    if arguments.command == "calibration":
-        calibration(arguments.runs, arguments.processes)
+    command.set_defaults(run=calibration)
+    command = commands.add_parser("power")
+    command.add_argument("--repetitions", type=int, default=5)
+    command.add_argument("--processes", type=int, default=2)
+    command.set_defaults(run=power)
+    commands.add_parser("speed").set_defaults(run=speed)
+    arguments = vars(parser.parse_args())
+    arguments.pop("command")
+    arguments.pop("run")(**arguments)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ class Innovations:
         self.phi = phi
         self.sums = running_sums(phi)
         self.varies = phi.any(axis=0)  # where all sequences agree there is no news
+        self.begin = phi.shape[1] - lengths
         width = phi.shape[2]
         fitting = sum(last <= phi.shape[1] // 2 for _, last in WINDOWS)
         self.windows = WINDOWS[: min(fitting, COLUMNS // width)]
@@ -64,6 +65,9 @@ class Innovations:
         for offset, weight in self._offsets(depth).items():
             rest -= self.sums[:, start + offset : stop + offset] @ (weight @ self.basis)
         rest *= self.varies[start:stop]
+        if start < self.begin.max(initial=0):
+            valid = np.arange(start, stop) >= self.begin[:, None]
+            rest *= valid[:, :, None]
         return rest
 
     def _offsets(self, depth: int) -> dict[int, np.ndarray]:
@@ -101,7 +105,9 @@ class Innovations:
         ridge = RIDGE * np.diag(np.maximum(np.diag(inner), 1e-12 * rows))
         total = moments[:width, :width]
         root = np.linalg.cholesky(inner + ridge) if len(inner) else inner
-        news = solve_triangular(root, cross, lower=True) if len(inner) else cross  # of each window after those before it
+        news = (
+            solve_triangular(root, cross, lower=True) if len(inner) else cross
+        )  # of each window after those before it
         counts = range(0, len(inner) + 1, width)
         predicted = [news[:count].T @ news[:count] for count in counts]
         shares = [np.mean(np.diag(part) / np.maximum(np.diag(total), 1e-12)) for part in predicted]

@@ -199,20 +199,31 @@ def _recent(phi: np.ndarray, linear: int, anchors: np.ndarray, columns: int) -> 
 
 
 def _freed(errors: np.ndarray, blocks: list[np.ndarray]) -> list[np.ndarray]:
-    """The errors, and what is left of them after least squares on the first, the first two, … blocks."""
+    """The errors, and what is left of them after least squares on the first, the first two, … blocks.
+
+    Each time, the fit bent in three ways is regressed out as well (Ramsey 1969, RESET): a network's output saturates.
+    """
     rows = errors.reshape(-1, errors.shape[2])
     basis = np.zeros((len(rows), 0))
     levels = [errors]
     for block in blocks:
-        news = block.reshape(len(rows), -1).astype(np.float64)
-        size = np.square(news).sum()
-        for _ in range(2):
-            news = news - basis @ (basis.T @ news)
-        values, vectors = np.linalg.eigh(news.T @ news)
-        kept = values > 1e-6 * size
-        basis = np.concatenate([basis, news @ (vectors[:, kept] / np.sqrt(values[kept]))], axis=1)
-        levels.append((rows - basis @ (basis.T @ rows)).reshape(errors.shape))
+        basis = _extended(basis, block.reshape(len(rows), -1))
+        fit = basis @ (basis.T @ rows[:, :2])
+        fit /= np.maximum(fit.std(axis=0), 1e-12)
+        bent = np.concatenate([fit**2, fit**3, np.tanh(2 * fit)], axis=1)
+        whole = _extended(basis, bent - bent.mean(axis=0)) if bent.shape[1] <= len(rows) // 20 else basis
+        levels.append((rows - whole @ (whole.T @ rows)).reshape(errors.shape))
     return levels
+
+
+def _extended(basis: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """An orthonormal basis, extended by what is new in the columns."""
+    news, size = columns.astype(np.float64), np.square(columns, dtype=np.float64).sum()
+    for _ in range(2):  # twice is enough (Kahan): the first pass leaves rounding behind
+        news = news - basis @ (basis.T @ news)
+    values, vectors = np.linalg.eigh(news.T @ news)
+    kept = values > 1e-6 * size
+    return np.concatenate([basis, news @ (vectors[:, kept] / np.sqrt(values[kept]))], axis=1)
 
 
 class Design:
