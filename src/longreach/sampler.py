@@ -1,10 +1,12 @@
 """When to look: a few forced samples that a verdict needs, then as many as the time budget pays for."""
 
+import math
 import time
 
 # The need test has its power with about so many sequences: they are collected from the first steps on, and once more
-# in the second half of the run, wherever it ends. Curves cost more and change slowly: at doubling steps.
-SEQUENCES, CURVE_SPACING = 512, 2.0
+# in the second half of the run, wherever it ends. Curves cost more and change slowly; their steps grow by a factor that
+# is no whole number, lest of two networks trained in turn always the same one be met.
+SEQUENCES, CURVE_SPACING = 512, 1.7
 # Of the budget, the part that pays for curves; the rest collects pairs.
 CURVES_SHARE = 0.5
 
@@ -69,4 +71,4 @@ class Sampler:
         spacing = 2 ** (self._rows / SEQUENCES)
         self._next["pairs"] = step + 1 if self._collected < SEQUENCES else max(step + 1, round(step * spacing))
         if kind == "curves":
-            self._next["curves"] = max(2, round(step * CURVE_SPACING))
+            self._next["curves"] = 1 + math.floor(step * CURVE_SPACING)

@@ -69,9 +69,8 @@ class Watch:
 
     def __enter__(self) -> Self:
         self._sampler, self._off, self._written = Sampler(self._budget), False, time.perf_counter()
-        real = torch.autograd.backward
-        torch.autograd.backward = self._around(real)
-        self._undo.append(lambda: setattr(torch.autograd, "backward", real))
+        self._replace(torch.autograd, "backward", self._around)
+        self._replace(torch, "compile", self._noting_what_is_compiled)
         if not self._stepped_by_hand:
             owner = self._optimizer
             before = owner.register_step_pre_hook if owner else optimizers.register_optimizer_step_pre_hook
@@ -108,6 +107,21 @@ class Watch:
         return diagnose(self.record())
 
     # What the script's own calls set off.
+
+    def _replace(self, home: Any, name: str, wrap: Callable[[Callable], Callable]) -> None:
+        real = getattr(home, name)
+        setattr(home, name, wrap(real))
+        self._undo.append(lambda: setattr(home, name, real))
+
+    def _noting_what_is_compiled(self, real: Callable) -> Callable:
+        @functools.wraps(real)
+        def compile(model: Any = None, *arguments: Any, **options: Any) -> Any:
+            if model is not None and not self._resting():
+                self._observer.names.compiled.append(getattr(model, "__self__", model))
+                self._observer.spare_compiled_code()
+            return real(model, *arguments, **options)
+
+        return compile
 
     def _around(self, real: Callable) -> Callable:
         @functools.wraps(real)

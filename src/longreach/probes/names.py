@@ -7,16 +7,18 @@ from torch import nn
 
 
 class Names:
-    """Dotted names of modules, as `model.named_modules()` gives them.
+    """Dotted names of modules, as `model.named_modules()` gives them; once given, a name stays.
 
-    With several models, or where the recurrent layer is itself the model, the name begins with the variable that
-    holds the model in the main script, or else with the name of its class.
+    Modules of a second model, and a recurrent layer that is itself the model, are named after the variable that holds
+    the model in the main script, or else after its class.
+
+    compiled  models, or bare functions, that torch.compile was given
     """
 
     def __init__(self, model: nn.Module | None = None):
-        self._roots: dict[nn.Module, str] = {}
+        self._roots: list[str] = []
         self._known: dict[nn.Module, str] = {}
-        self.compiled: list[nn.Module] = []
+        self.compiled: list[object] = []
         if model is not None:
             self.learn([model])
 
@@ -27,11 +29,15 @@ class Names:
             if isinstance(inner, nn.Module):
                 self.compiled.append(inner)
                 root = inner
-            if root not in self._roots and root not in self._known:
-                self._roots[root] = _called(root, set(self._roots.values()))
-                self._known = {}
-        if not self._known:
-            self._rename()
+            if root not in self._known:
+                self._add(root)
+
+    def _add(self, root: nn.Module) -> None:
+        name = _called(root, self._roots)
+        prefix = f"{name}." if self._roots else ""
+        self._roots.append(name)
+        for path, part in root.named_modules():
+            self._known.setdefault(part, prefix + path if path else name)
 
     def of(self, module: nn.Module) -> str:
         """The name of a module; of one never met, the name of its class."""
@@ -48,20 +54,11 @@ class Names:
     def visible(self) -> list[nn.Module]:
         """Recurrent modules and embeddings of compiled models: these run outside of compiled code."""
         kinds = (nn.RNNBase, nn.Embedding)
-        return [part for model in self.compiled for part in model.modules() if isinstance(part, kinds)]
-
-    def _rename(self) -> None:
-        # a root that is part of another one is no root
-        inner = {part for root in self._roots for part in root.modules() if part is not root}
-        tops = [root for root in self._roots if root not in inner]
-        for root in tops:
-            prefix = self._roots[root]
-            for path, part in root.named_modules():
-                alone = len(tops) == 1 and path
-                self._known[part] = path if alone else f"{prefix}.{path}" if path else prefix
+        models = [model for model in self.compiled if isinstance(model, nn.Module)]
+        return [part for model in models for part in model.modules() if isinstance(part, kinds)]
 
 
-def _called(root: nn.Module, taken: set[str]) -> str:
+def _called(root: nn.Module, taken: list[str]) -> str:
     """The variable of the main script that holds a model, or the name of its class; numbered where taken."""
     variables = vars(sys.modules["__main__"]).items() if "__main__" in sys.modules else ()
     held = [name for name, value in list(variables) if value is root and not name.startswith("_")]

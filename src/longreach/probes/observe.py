@@ -20,8 +20,8 @@ PAIR_ROWS, CURVE_ROWS = 64, 8
 class Observer:
     """Looks at sampled steps, one after the other, and remembers where the recurrent layers are.
 
-    The first steps look at every module call of the process; once loops and fused layers are known, only these are
-    hooked.
+    A step with curves looks at every module call of the process, which finds the loops and the fused layers; the
+    steps in between hook only what is known.
 
     fruitless  sampled steps in a row in which none of them ran
     sequences  how many the latest sampled step has brought
@@ -33,7 +33,7 @@ class Observer:
         self.seconds = 0.0
         self._generator = torch.Generator().manual_seed(0)  # our own: the script's random state stays untouched
         self._narrow: dict[tuple[str, str], pairs.Narrow] = {}
-        self._only: list[nn.Module] | None = None
+        self._only: list[nn.Module] = []
         self._trace: Trace | None = None
         self._chains: list[ChainVisit] = []
         self._step, self._with_curves = 0, False
@@ -45,11 +45,19 @@ class Observer:
 
     def open(self, step: int, *, with_curves: bool) -> None:
         """Put the hooks on for the step that begins now."""
-        only = self.names.visible() if self._only is None and self.names.compiled else self._only
+        # hooks on all modules would be compiled into compiled code
+        everything = self.names.visible() if self.names.compiled else None
+        only = self._only if self._only and not with_curves else everything
         self._step, self._with_curves, self.seconds = step, with_curves, 0.0
         self.sequences = 0
         self._trace = Trace(only=only, most_rows=PAIR_ROWS, turn=step)
         self._trace.start()
+
+    def spare_compiled_code(self) -> None:
+        """Something has just been compiled: look again, from outside of it."""
+        if self._trace is not None:
+            self._trace.stop()
+            self.open(self._step, with_curves=self._with_curves)
 
     def close(self) -> float:
         """Take the hooks off; the seconds that looking at this step has cost."""
@@ -98,13 +106,9 @@ class Observer:
     def _learn(self, trace: Trace, visits: list[FusedVisit], chains: list[ChainVisit]) -> None:
         self.names.learn(trace.roots)
         modules = [visit.module for visit in visits] + [visit.chain.module for visit in chains]
-        if not modules:
-            self.fruitless += 1
-            self._only = None
-        elif trace.only is None:
-            self.fruitless = 0
-            around = [module for visit in chains for module, _ in visit.around]
-            self._only = list(dict.fromkeys([*modules, *trace.lookups, *around]))
+        self.fruitless = 0 if modules else self.fruitless + 1
+        around = [module for visit in chains for module, _ in visit.around]
+        self._only = list(dict.fromkeys([*self._only, *modules, *trace.lookups, *around]))
 
     def _collect(self, trace: Trace, visits: list[FusedVisit], chains: list[ChainVisit]) -> None:
         for visit in visits:

@@ -1,0 +1,261 @@
+"""The watch attaches to a training loop, leaves no trace, and copes with the loops people write."""
+
+import gc
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.optim import optimizer as optimizers
+
+import longreach
+from longreach.errors import ArgumentError, LongreachError
+from longreach.store import Store
+from longreach.watching import Watch
+
+
+class Net(nn.Module):
+    def __init__(self, kind="lstm"):
+        super().__init__()
+        self.embed = nn.Linear(3, 8)
+        self.rnn = {"lstm": nn.LSTM, "gru": nn.GRU, "cell": nn.LSTMCell}[kind](8, 8)
+        self.drop, self.head = nn.Dropout(0.2), nn.Linear(8, 2)
+
+    def forward(self, x):
+        if isinstance(self.rnn, nn.LSTMCell):
+            state = (torch.zeros(x.shape[1], 8), torch.zeros(x.shape[1], 8))
+            for step in self.embed(x):
+                state = self.rnn(step, state)
+            return self.head(self.drop(state[0]))
+        return self.head(self.drop(self.rnn(self.embed(x))[0][-1]))
+
+
+def train(watched, *, kind="lstm", steps=12, optimizer=torch.optim.Adam, model=None):
+    """Losses, final weights and the next random number of a small run."""
+    torch.manual_seed(7)
+    net = Net(kind) if model is None else model
+    opt = optimizer(net.parameters(), lr=1e-2)
+    losses = []
+
+    def closure():
+        x = torch.randn(10, 6, 3)
+        opt.zero_grad()
+        loss = nn.functional.cross_entropy(net(x), (x[-1, :, 0] > 0).long())
+        loss.backward()
+        losses.append(loss.item())
+        return loss
+
+    def loop():
+        for _ in range(steps):
+            if isinstance(opt, torch.optim.LBFGS):
+                opt.step(closure)
+            else:
+                closure()
+                opt.step()
+
+    if watched:
+        with longreach.watch(net, opt, budget=1.0) as watch:
+            loop()
+        assert watch.steps == steps
+        assert not [note for note in watch.store.notes() if "stopped" in note]
+        assert watch.store.curves()
+    else:
+        loop()
+    return losses, [p.detach().clone() for p in net.parameters()], torch.rand(1).item()
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "cell"])
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.SGD, torch.optim.LBFGS])
+def test_watching_leaves_no_trace(kind, optimizer):
+    plain, watched = (train(w, kind=kind, optimizer=optimizer) for w in (False, True))
+    assert plain[0] == watched[0]
+    assert all(torch.equal(a, b) for a, b in zip(plain[1], watched[1], strict=True))
+    assert plain[2] == watched[2]
+
+
+def hooks_in_the_process():
+    module = nn.modules.module
+    found = [module._global_forward_hooks, module._global_forward_pre_hooks, torch.autograd.backward]
+    return [*map(str, found), str(optimizers._global_optimizer_pre_hooks), str(optimizers._global_optimizer_post_hooks)]
+
+
+def test_nothing_is_left_after_the_block_even_if_it_raises():
+    before, net = hooks_in_the_process(), Net()
+    opt = torch.optim.SGD(net.parameters(), lr=0.1)
+    with pytest.raises(ZeroDivisionError), Watch():
+        net(torch.randn(5, 2, 3)).sum().backward()
+        raise ZeroDivisionError
+    with longreach.watch(net, opt):
+        net(torch.randn(5, 2, 3)).sum().backward()
+        opt.step()
+    assert hooks_in_the_process() == before
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in net.modules())
+    assert not opt._optimizer_step_pre_hooks
+    assert not opt._optimizer_step_post_hooks
+
+
+def test_gradient_accumulation_is_one_step_and_its_loss_the_mean():
+    net = Net()
+    opt = torch.optim.SGD(net.parameters(), lr=0.0)
+    with longreach.watch(net, opt) as watch:
+        for _ in range(3):
+            for part in (1.0, 3.0):
+                (net(torch.zeros(5, 2, 3)).sum() * 0 + part).backward()
+            opt.step()
+    assert watch.store.losses() == [(0, 2.0), (1, 2.0), (2, 2.0)]
+
+
+def test_without_an_optimizer_steps_are_told_by_hand():
+    net = Net()
+    with longreach.watch(net) as watch:
+        for _ in range(4):
+            loss = net(torch.randn(5, 2, 3)).sum()
+            loss.backward()
+            watch.step(loss)
+    assert watch.steps == 4
+    assert len(watch.store.losses()) == 4
+
+
+def test_several_optimizers_and_several_models():
+    one, two = Net("lstm"), Net("gru")
+    opts = [torch.optim.SGD(net.parameters(), lr=0.1) for net in (one, two)]
+    with Watch() as watch:
+        for _ in range(3):
+            for net, opt in zip((one, two), opts, strict=True):
+                opt.zero_grad()
+                net(torch.randn(5, 2, 3)).sum().backward()
+                opt.step()
+    assert watch.steps == 6
+    assert {(key.module, key.kind) for key in watch.store.curves()} == {("rnn", "LSTM"), ("net2.rnn", "GRU")}
+
+
+def test_evaluation_between_steps_is_not_measured():
+    net = Net()
+    opt = torch.optim.SGD(net.parameters(), lr=0.1)
+    with longreach.watch(net, opt, budget=1.0) as watch:
+        for _ in range(4):
+            net(torch.randn(7, 2, 3)).sum().backward()
+            opt.step()
+            net.eval()
+            with torch.no_grad():
+                net(torch.randn(50, 2, 3))
+            net.train()
+    assert {curve.lags[-1] for curves in watch.store.curves().values() for curve in curves} == {6}
+
+
+def test_a_recurrent_layer_that_gets_no_gradient_is_left_alone():
+    net = Net().requires_grad_(False)
+    net.head.requires_grad_(True)
+    opt = torch.optim.SGD(net.head.parameters(), lr=0.1)
+    with longreach.watch(net, opt) as watch:
+        for _ in range(3):
+            net(torch.randn(7, 2, 3)).sum().backward()
+            opt.step()
+    assert watch.steps == 3
+    assert watch.store.curves() == {}
+
+
+@pytest.mark.parametrize("through", ["watch(model)", "run"])
+def test_a_compiled_model_is_measured_where_it_is_not_compiled_and_the_rest_is_said(through):
+    def run(watched):
+        torch._dynamo.reset()
+        torch.manual_seed(7)
+        model = torch.compile(Net(), backend="eager")
+        opt = torch.optim.Adam(model.parameters(), lr=1e-2)
+        if watched and through == "watch(model)":
+            watch = longreach.watch(model, opt).__enter__()
+        losses = []
+        for _ in range(3):
+            x = torch.randn(10, 6, 3)
+            opt.zero_grad()
+            loss = nn.functional.cross_entropy(model(x), (x[-1, :, 0] > 0).long())
+            loss.backward()
+            opt.step()
+            losses.append(loss.item())
+        if watched and through == "watch(model)":
+            watch.__exit__(None, None, None)
+            return losses, watch
+        return losses, None
+
+    plain, _ = run(False)
+    if through == "run":
+        with Watch() as watch:
+            losses, _ = run(True)
+    else:
+        losses, watch = run(True)
+    assert losses == plain
+    assert any("torch.compile" in note for note in watch.store.notes())
+    assert [key.module for key in watch.store.curves()] == ["rnn"]
+
+
+def test_memory_stays_flat(tmp_path):
+    """What the watch holds on to after 600 steps is what it held after 200."""
+    net = nn.GRU(2, 4)
+    opt = torch.optim.SGD(net.parameters(), lr=0.01)
+    sizes = []
+    with Watch(net, opt, budget=1.0, store=Store.create(tmp_path / "run")) as watch:
+        for step in range(601):
+            net(torch.randn(6, 3, 2))[0].mean().backward()
+            opt.step()
+            if step in (200, 600):
+                gc.collect()
+                tensors = [o for o in gc.get_objects() if issubclass(type(o), (torch.Tensor, np.ndarray))]
+                sizes.append(sum(t.nbytes for t in tensors))
+    assert watch.steps == 601
+    assert sizes[1] <= sizes[0] + 1024
+
+
+def test_a_failing_probe_is_told_and_training_goes_on(monkeypatch, capsys):
+    from longreach.probes import fused
+
+    monkeypatch.setattr(fused, "measure", lambda *_: 1 / 0)
+    losses, *_ = train(False)
+    net = Net()
+    torch.manual_seed(7)
+    net.load_state_dict(Net().state_dict())
+    opt = torch.optim.Adam(net.parameters(), lr=1e-2)
+    found = []
+    with longreach.watch(net, opt) as watch:
+        for _ in range(12):
+            x = torch.randn(10, 6, 3)
+            opt.zero_grad()
+            loss = nn.functional.cross_entropy(net(x), (x[-1, :, 0] > 0).long())
+            loss.backward()
+            opt.step()
+            found.append(loss.item())
+    assert found == losses
+    assert len(watch.store.losses()) == 12
+    (note,) = watch.store.notes()
+    assert note.startswith("watching reach and need stopped at step 0, training goes on: ZeroDivisionError")
+    assert note in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"budget": 0}, r"budget: expected a share of the run time in \(0, 1\], got 0; the default is 0.02"),
+        ({"optimizer": "adam"}, "optimizer: expected a torch Optimizer, got str"),
+        ({"model": 3}, "model: expected a torch Module, got int"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_told_before_any_work(arguments, message):
+    with pytest.raises(ArgumentError, match=message) as caught:
+        longreach.watch(**{"model": Net(), **arguments})
+    assert isinstance(caught.value, LongreachError)
+
+
+def test_measure_reads_one_batch_and_leaves_gradients_as_they_were():
+    net = Net("gru")
+    net.head.weight.grad = torch.ones(2, 8)
+    record = longreach.measure(net, (torch.randn(9, 4, 3), torch.zeros(4).long()), nn.functional.cross_entropy)
+    (layer,) = record.layers
+    assert (layer.module, layer.kind, layer.reach.horizon) == ("rnn", "GRU", 8)
+    assert torch.equal(net.head.weight.grad, torch.ones(2, 8))
+    assert net.embed.weight.grad is None
+
+
+def test_public_names():
+    assert sorted(longreach.__all__) == sorted(longreach._HOMES)
+    for name in longreach.__all__:
+        assert getattr(longreach, name).__name__ == name
