@@ -117,7 +117,7 @@ class Watch:
         @functools.wraps(real)
         def compile(model: Any = None, *arguments: Any, **options: Any) -> Any:
             if model is not None and not self._resting():
-                self._observer.names.compiled.append(getattr(model, "__self__", model))
+                self._observer.names.learn_compiled(model)
                 self._observer.spare_compiled_code()
             return real(model, *arguments, **options)
 

@@ -32,6 +32,13 @@ class Names:
             if root not in self._known:
                 self._add(root)
 
+    def learn_compiled(self, code: object) -> None:
+        """What torch.compile was given: a model, a method of one, or a function."""
+        model = getattr(code, "__self__", code)
+        self.compiled.append(model)
+        if isinstance(model, nn.Module):
+            self.learn([model])
+
     def _add(self, root: nn.Module) -> None:
         name = _called(root, self._roots)
         prefix = f"{name}." if self._roots else ""

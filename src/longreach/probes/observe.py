@@ -50,7 +50,7 @@ class Observer:
         only = self._only if self._only and not with_curves else everything
         self._step, self._with_curves, self.seconds = step, with_curves, 0.0
         self.sequences = 0
-        self._trace = Trace(only=only, most_rows=PAIR_ROWS, turn=step)
+        self._trace = Trace(only=only, most_rows=PAIR_ROWS, turn=step, spare_compiled=bool(self.names.compiled))
         self._trace.start()
 
     def spare_compiled_code(self) -> None:

@@ -106,8 +106,8 @@ class Trace:
     looked at, which finds them.
     """
 
-    def __init__(self, *, only: list[nn.Module] | None, most_rows: int, turn: int):
-        self.only, self.most_rows, self.turn = only, most_rows, turn
+    def __init__(self, *, only: list[nn.Module] | None, most_rows: int, turn: int, spare_compiled: bool = False):
+        self.only, self.most_rows, self.turn, self.spare_compiled = only, most_rows, turn, spare_compiled
         self.fused: list[FusedVisit] = []
         self.embedded: list[Embedded] = []
         self.roots: dict[nn.Module, None] = {}
@@ -128,14 +128,20 @@ class Trace:
                 nn.modules.module.register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
             ]
             return
+        enter, leave = self._enter, self._leave
+        if self.spare_compiled:
+            # else they would be compiled in, and a compiler skips what it is told to skip while compiling
+            enter, leave = torch.compiler.disable(enter), torch.compiler.disable(leave)
         for module in self.only:
-            self._handles.append(module.register_forward_pre_hook(self._enter))
-            self._handles.append(module.register_forward_hook(self._leave, with_kwargs=True, always_call=True))
+            self._handles.append(module.register_forward_pre_hook(enter))
+            self._handles.append(module.register_forward_hook(leave, with_kwargs=True, always_call=True))
 
     def stop(self) -> None:
         """Take the hooks off."""
         for handle in self._handles:
             handle.remove()
+            # torch forgets to
+            nn.modules.module._global_forward_hooks_with_kwargs.pop(handle.id, None)
         self._handles = []
 
     def chains(self) -> list[ChainVisit]:
