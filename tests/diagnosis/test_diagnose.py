@@ -33,7 +33,7 @@ def test_the_gravest_is_the_verdict():
 
 def test_among_equals_the_lowest_code():
     findings = [Finding(code, code.lower(), grade, "rnn", "", {}) for code, grade in
-                [("LR900", "info"), ("LR502", "warning"), ("LR403", "warning")]]  # fmt: skip
+                [("LR103", "info"), ("LR502", "warning"), ("LR403", "warning")]]  # fmt: skip
     diagnosis = Diagnosis(record(), tuple(findings))
     assert (diagnosis.verdict, diagnosis.gravest) == ("lr403", findings[2])
 
