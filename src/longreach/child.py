@@ -98,16 +98,18 @@ class _Session:
             self._lost("the record could not be closed in order", error)
 
     def _lost(self, what: str, error: BaseException) -> None:
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        sentence = f"{what} ({reason})"
-        if sys.stderr is not None:  # pythonw and daemons have none
-            print(f"longreach: {sentence}", file=sys.stderr, flush=True)
+        sentence = f"{what} ({type(error).__name__}: {error})" if str(error) else f"{what} ({type(error).__name__})"
         try:
             if self.store is not None:
                 self.store.note(sentence)
                 self.store.commit()
         except Exception as second:
-            print(f"longreach: nor could that be noted ({second})", file=sys.stderr)
+            sentence += f"; nor could that be noted ({second})"
+        try:
+            # not by sys.stderr: what its buffer cannot get rid of would change the exit code
+            os.write(2, f"longreach: {sentence}\n".encode())
+        except OSError:
+            return  # nobody listens: stderr is closed
 
 
 class _AfterTorch:

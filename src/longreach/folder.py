@@ -47,7 +47,7 @@ class Claim:
     @classmethod
     def default(cls, script: str) -> Self:
         """A new folder of its own: longreach-runs/YYYYmmdd-HHMMSS-script, with -2, -3 ... where that is taken."""
-        first = Path("longreach-runs", f"{time.strftime('%Y%m%d-%H%M%S')}-{script}").absolute()
+        first = Path("longreach-runs", f"{time.strftime('%Y%m%d-%H%M%S')}-{script}").resolve()
         folder, count = first, 1
         while True:
             try:

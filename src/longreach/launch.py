@@ -4,23 +4,20 @@ The script gets a process to itself so that os._exit, a crash in C, running out 
 This side never imports torch: judging needs only what was stored.
 """
 
-import importlib.machinery
-import importlib.util
 import os
 import resource
 import signal
-import stat
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from longreach import child
-from longreach.errors import ArgumentError, LongreachError, ScriptError
+from longreach.errors import ArgumentError, LongreachError
 from longreach.folder import DIAGNOSIS, RECORD, Claim
 from longreach.relay import relay
+from longreach.script import check_module, check_script
 
 NO_TORCH = (
     "torch was never imported in the script's own process, so nothing was measured: expected a script that trains with "
@@ -51,31 +48,33 @@ def run(
     _check_budget(budget)
     _check_interpreter()
     if module:
-        _check_module(script)
+        check_module(script)
     else:
-        _check_script(script)
+        check_script(script)
     name = script if module else Path(script).resolve().stem
-    claim = Claim(folder.absolute()) if folder else Claim.default("stdin" if script == "-" else name)
+    claim = Claim(folder.resolve()) if folder else Claim.default("stdin" if script == "-" else name)
+    shown = os.path.relpath(claim.folder)  # now: the script may take the current folder away
     command = [script, *arguments]
     started = time.time()
     code = _run_child(["-m", *command] if module else command, claim.folder, budget)
     # From here on the outcome is the script's: no trouble of ours may replace it.
     try:
-        _judge(claim.folder, command, started, code, quiet)
+        try:
+            complaints = _close_record(claim.folder, command, started, code)
+            _judge(claim.folder, shown, complaints, quiet)
+        finally:
+            claim.release()
     except LongreachError as error:
-        _say(str(error))
+        _say(f"longreach: {error}")
     except KeyboardInterrupt:
-        _say(f"judging was interrupted; `longreach report {claim.folder}` does it again")
+        _say(f"longreach: judging was interrupted; `longreach report {shown}` does it again")
     except Exception as error:
-        _say(f"judging failed ({type(error).__name__}: {error}); what was measured is kept in {claim.folder}")
-    claim.release()
+        _say(f"longreach: judging failed ({type(error).__name__}: {error}); what was measured is kept in {shown}")
     return code
 
 
 def leave(code: int) -> None:
     """End this process the way the script ended: with its exit code, or of the same signal."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
     if code < 0:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the script has left a core, if one was wanted
         if -code not in (signal.SIGKILL, signal.SIGSTOP):
@@ -97,44 +96,6 @@ def _check_interpreter() -> None:
             f"python {' '.join(came)}: expected an interpreter that reads PYTHONPATH and the site packages, for that "
             "is how the script is watched; start longreach without these flags"
         )
-
-
-def _check_module(name: str) -> None:
-    """The outermost package only: to look further into it would run its code here, and Python will say it itself."""
-    top = name.partition(".")[0]
-    here = importlib.machinery.PathFinder.find_spec(top, [os.getcwd()]) if top else None
-    if not top or (here is None and importlib.util.find_spec(top) is None):
-        raise ScriptError(
-            f"-m {name}: expected a module that can be imported, found no {top!r} in {os.getcwd()} "
-            "or on sys.path; run from the folder that contains it, or install it"
-        )
-
-
-def _check_script(script: str) -> None:
-    path = Path(script)
-    wanted = "expected a Python script"
-    if script == "-":
-        return
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise ScriptError(f"{script}: {wanted}, got: {error.strerror}; check the path") from None
-    if stat.S_ISDIR(mode):
-        if not any((path / f"__main__{suffix}").is_file() for suffix in (".py", ".pyc")):
-            raise ScriptError(f"{script}: {wanted}, got a folder without __main__.py; name the script inside it")
-        return
-    if not stat.S_ISREG(mode):
-        return  # a pipe can be read only once, and that is the script's interpreter's to do
-    try:
-        with path.open("rb") as file:
-            start = file.read(8192)
-    except OSError as error:
-        raise ScriptError(f"{script}: {wanted}, got: {error.strerror}; check its permissions") from None
-    if zipfile.is_zipfile(path):
-        if not {"__main__.py", "__main__.pyc"} & set(zipfile.ZipFile(path).namelist()):
-            raise ScriptError(f"{script}: {wanted}, got an archive without __main__.py; name the script itself")
-    elif b"\0" in start and not start.startswith(importlib.util.MAGIC_NUMBER):
-        raise ScriptError(f"{script}: {wanted}, got a binary file; name the .py file that trains")
 
 
 def _run_child(command: list[str], folder: Path, budget: float) -> int:
@@ -188,22 +149,20 @@ def _die_with(parent: int) -> Callable[[], None] | None:
     return die_with_parent
 
 
-def _judge(folder: Path, command: list[str], started: float, code: int, quiet: bool) -> None:
-    complaints = _close_record(folder, command, started, code)
-    diagnosis = diagnose_run(folder)
+def _judge(folder: Path, shown: str, complaints: list[str], quiet: bool) -> None:
     from longreach.report import json
 
+    diagnosis = diagnose_run(folder)
     try:
         (folder / DIAGNOSIS).write_text(json.render(diagnosis), encoding="utf-8")
     except OSError as error:
-        _say(f"{folder / DIAGNOSIS} could not be written: {error.strerror}; the verdict follows, and is not kept")
-    if quiet:
-        return
-    for complaint in complaints:
-        _say(complaint)
-    if not complaints:
-        print(draw(diagnosis, sys.stderr), end="", file=sys.stderr)
-    print(f"run folder: {_short(folder)}", file=sys.stderr)
+        _say(f"longreach: {shown}/{DIAGNOSIS} could not be written: {error.strerror}; the verdict is not kept")
+    if not quiet:
+        for complaint in complaints:
+            _say(f"longreach: {complaint}")
+        if not complaints and sys.stderr is not None:
+            _say(draw(diagnosis, sys.stderr).rstrip("\n"))
+        _say(f"run folder: {shown}")
 
 
 def diagnose_run(folder: Path):
@@ -254,9 +213,12 @@ def _close_record(folder: Path, command: list[str], started: float, code: int) -
         store.close()
 
 
-def _short(folder: Path) -> Path:
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-
-
-def _say(message: str) -> None:
-    print(f"longreach: {message}", file=sys.stderr)
+def _say(text: str) -> None:
+    if sys.stderr is None:  # closed by whoever started us
+        return
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        # Nobody listens any more (`2>&1 | head`, a terminal that is gone), so there is nobody to tell; from here on to
+        # nowhere, or Python's own last flush would fail as well and change the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
