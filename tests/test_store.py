@@ -228,6 +228,7 @@ def test_a_forked_worker_writes_nothing(tmp_path):
         from longreach.store import Store
         store = Store.create(Path(sys.argv[1]))
         store.note("parent")
+        store.commit()
         if os.fork() == 0:
             store.note("worker")
             store.put_meta(steps=99)
@@ -240,6 +241,7 @@ def test_a_forked_worker_writes_nothing(tmp_path):
             store.close()
             os._exit(17)
         assert os.waitstatus_to_exitcode(os.wait()[1]) == 17
+        assert Store.open(Path(sys.argv[1])).notes() == ["parent"]
         store.note("parent again")
         store.close()
         """,
@@ -255,13 +257,17 @@ def test_a_forked_worker_writes_nothing(tmp_path):
 def test_a_forked_process_that_ends_in_order_does_not_close_its_parents_connection(tmp_path):
     done = python(
         """
-        import os, sys
+        import gc, os, sys
         from pathlib import Path
         from longreach.store import Store
         store = Store.create(Path(sys.argv[1]))
         store.note("before")
         store.commit()
         if os.fork() == 0:
+            del store
+            gc.collect()
+            opened = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+            assert os.path.realpath(Path(sys.argv[1], "record.sqlite")) in opened
             sys.exit(0)  # the whole interpreter is taken down, every object with it
         assert os.wait()[1] == 0
         assert Path(sys.argv[1], "record.sqlite-wal").stat().st_size > 0
