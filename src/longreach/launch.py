@@ -53,7 +53,7 @@ def run(
         check_script(script)
     name = script if module else Path(script).resolve().stem
     claim = Claim(folder.resolve()) if folder else Claim.default("stdin" if script == "-" else name)
-    shown = os.path.relpath(claim.folder)  # now: the script may take the current folder away
+    shown = str(folder or os.path.relpath(claim.folder))  # now: the script may take the current folder away
     command = [script, *arguments]
     started = time.time()
     code = _run_child(["-m", *command] if module else command, claim.folder, budget)
