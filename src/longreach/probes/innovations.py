@@ -31,15 +31,15 @@ class Innovations:
     def __init__(self, phi: Float32[np.ndarray, "sequence time feature"], lengths: Int[np.ndarray, " sequence"]):
         self.phi = phi
         self.sums = running_sums(phi)
-        self.varies = phi.any(axis=0)  # where all sequences agree there is no news
-        self.begin = phi.shape[1] - lengths
+        self.varies: np.ndarray = np.any(phi, axis=0)  # where all sequences agree there is no news
+        self.valid: np.ndarray = np.arange(phi.shape[1]) >= phi.shape[1] - lengths[:, None]
         width = phi.shape[2]
         fitting = sum(last <= phi.shape[1] // 2 for _, last in WINDOWS)
         self.windows = WINDOWS[: min(fitting, COLUMNS // width)]
-        rows, sequence, time = self._rows(lengths)
-        while self.windows and len(self.windows) * width > rows / 20:
+        sequence, time = self._rows()
+        while self.windows and len(self.windows) * width > len(time) / 20:
             self.windows = self.windows[:-1]
-            rows, sequence, time = self._rows(lengths)
+            sequence, time = self._rows()
         self.weights, basis = self._fit(sequence, time)
         self.windows = self.windows[: len(self.weights)]
         self.reach = self.windows[-1][1] if self.windows else 0
@@ -51,8 +51,8 @@ class Innovations:
         levels = contained(self.windows, np.arange(min(self.reach, count)))
         parts = []
         for depth in range(levels.max(initial=-1) + 1):
-            lags = np.flatnonzero(levels == depth)
-            if len(lags):
+            lags = np.flatnonzero(levels == depth).tolist()
+            if lags:
                 parts.append(self._innovation(depth, anchor - lags[-1], anchor + 1 - lags[0])[:, ::-1])
         start, stop = max(anchor + 1 - count, 0), anchor + 1 - self.reach
         if stop > start:
@@ -65,9 +65,8 @@ class Innovations:
         for offset, weight in self._offsets(depth).items():
             rest -= self.sums[:, start + offset : stop + offset] @ (weight @ self.basis)
         rest *= self.varies[start:stop]
-        if start < self.begin.max(initial=0):
-            valid = np.arange(start, stop) >= self.begin[:, None]
-            rest *= valid[:, :, None]
+        if not self.valid[:, start].all():
+            rest *= self.valid[:, start:stop, None]
         return rest
 
     def _offsets(self, depth: int) -> dict[int, np.ndarray]:
@@ -84,15 +83,17 @@ class Innovations:
         """Sum over φ from `first` to `last` steps later, over the root of their number."""
         return (self.sums[sequence, time + last + 1] - self.sums[sequence, time + first]) / np.sqrt(last - first + 1)
 
-    def _rows(self, lengths: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-        """Evenly spread steps that have all windows after them."""
-        steps = self.phi.shape[1]
+    def _rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """Evenly spread steps that vary and have all windows after them.
+
+        Where inputs are blank for most of the time (copying), zeros would pass for evidence of white inputs.
+        """
         last = self.windows[-1][1] if self.windows else 0
-        valid = (np.arange(steps) >= steps - lengths[:, None])[:, : steps - last]
+        valid = (self.valid & self.varies.any(axis=-1))[:, : self.phi.shape[1] - last]
         sequence, time = np.nonzero(valid)
         most = min(ROWS, int(3e9 / max(1, len(self.windows) * self.phi.shape[2]) ** 2))
         chosen = np.arange(0, len(time), max(1, -(-len(time) // most)))
-        return len(chosen), sequence[chosen], time[chosen]
+        return sequence[chosen], time[chosen]
 
     def _fit(self, sequence: np.ndarray, time: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """Weights (window, feature, feature) for 1, 2, … windows, and the basis in which ε has covariance 1."""

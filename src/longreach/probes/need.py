@@ -18,6 +18,7 @@ DRAWS = 199  # re-pairings; two of the 200 pairings may lie beyond a level of 1 
 FEWEST = 12  # sequences that must reach a lag for it to be tested
 WORK = 60e9  # floating-point operations that the re-pairings may take: half a second on two cores
 SIZES = ((8, 4), (4, 4), (4, 2), (2, 2), (1, 2), (1, 1))  # (anchors, error directions) tried until the work fits
+DIRECTIONS = 8  # of the errors, at most
 CHUNK = 16_000_000  # numbers held at once while re-pairing
 POINTS = 128  # lags at which strength is reported, at most
 POWER = 0.8  # at which the detectable share is stated
@@ -118,12 +119,16 @@ class ErrorSide:
     """The errors at the anchors.
 
     anchors   steps, ascending
-    levels    errors[j] are free of what the first j windows of recent inputs tell about them
+    levels    levels[j] are free of what the first j windows of recent inputs tell about them
+    tested    directions that enter S, the leading ones; strength is measured on all
+    freedom   share of the degrees of freedom that regression left: so much of anything survives it by chance alone
     energy    ‖g‖² of each pair in all directions, before any regression; 0 where a sequence lacks the anchor
     """
 
     anchors: Int[np.ndarray, " anchor"]
     levels: tuple[Float32[np.ndarray, "anchor sequence direction"], ...]
+    tested: int
+    freedom: Float[np.ndarray, " level"]
     energy: Float[np.ndarray, "anchor sequence"]
 
 
@@ -138,11 +143,12 @@ def _error_side(pooled: Pool, phi: np.ndarray, linear: int, shape: Shape) -> Err
         return None
     flat = errors.reshape(-1, errors.shape[2])
     _, directions = np.linalg.eigh(flat.T @ flat)
-    leading = errors @ directions[:, : -shape.directions - 1 : -1]
+    leading = errors @ directions[:, : -DIRECTIONS - 1 : -1]
     blocks = _recent(phi, linear, anchors, int(valid.sum()) // 10)
     recent = [_centred(block, valid, pooled.strata) for block in blocks]
-    levels = tuple(level.astype(np.float32) for level in _freed(leading, recent))
-    return ErrorSide(anchors, levels, np.square(errors).sum(axis=2))
+    levels, columns = _freed(leading, recent)
+    freedom = 1 - np.array(columns) / valid.sum()
+    return ErrorSide(anchors, levels, shape.directions, freedom, np.square(errors).sum(axis=2))
 
 
 def _anchors(pooled: Pool, count: int) -> np.ndarray:
@@ -198,22 +204,24 @@ def _recent(phi: np.ndarray, linear: int, anchors: np.ndarray, columns: int) -> 
     return blocks
 
 
-def _freed(errors: np.ndarray, blocks: list[np.ndarray]) -> list[np.ndarray]:
-    """The errors, and what is left of them after least squares on the first, the first two, … blocks.
+def _freed(errors: np.ndarray, blocks: list[np.ndarray]) -> tuple[tuple[np.ndarray, ...], list[int]]:
+    """The errors, and what is left of them after least squares on the first, the first two, … blocks of columns.
 
-    Each time, the fit bent in three ways is regressed out as well (Ramsey 1969, RESET): a network's output saturates.
+    The second list says on how many columns. Each time, the fit bent in three ways is regressed out as well (Ramsey
+    1969, RESET): a network's output saturates.
     """
     rows = errors.reshape(-1, errors.shape[2])
     basis = np.zeros((len(rows), 0))
-    levels = [errors]
+    levels, columns = [errors.astype(np.float32)], [0]
     for block in blocks:
         basis = _extended(basis, block.reshape(len(rows), -1))
         fit = basis @ (basis.T @ rows[:, :2])
         fit /= np.maximum(fit.std(axis=0), 1e-12)
         bent = np.concatenate([fit**2, fit**3, np.tanh(2 * fit)], axis=1)
         whole = _extended(basis, bent - bent.mean(axis=0)) if bent.shape[1] <= len(rows) // 20 else basis
-        levels.append((rows - whole @ (whole.T @ rows)).reshape(errors.shape))
-    return levels
+        levels.append((rows - whole @ (whole.T @ rows)).reshape(errors.shape).astype(np.float32))
+        columns.append(whole.shape[1])
+    return tuple(levels), columns
 
 
 def _extended(basis: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -272,22 +280,27 @@ def statistics(
     Cost   2 (directions + 1) pairings sequences anchors windows features operations, as matrix products
     """
     values = np.zeros((len(pairings), len(design.starts)))
-    depths = np.minimum(contained(WINDOWS, design.starts), len(side.levels) - 1)
-    directions = side.levels[0].shape[2]
+    depths = _depths(design.starts, side)
+    directions = min(side.tested, side.levels[0].shape[2])
     most = max(1, CHUNK // (len(pairings) * (directions + 1) * design.width))
     for depth in np.unique(depths):
         windows = np.flatnonzero(depths == depth)
         for start in range(0, len(windows), most):
             chunk = windows[start : start + most]
-            values[:, chunk] = _statistics(side.levels[depth], design, chunk, pairings)
+            values[:, chunk] = _statistics(side.levels[depth][:, :, :directions], design, chunk, pairings)
     return values
+
+
+def _depths(lags: np.ndarray, side: ErrorSide) -> np.ndarray:
+    """From how many windows of more recent inputs the errors are freed that a lag is tested on."""
+    return np.minimum(contained(WINDOWS, lags), len(side.levels) - 1)
 
 
 def _statistics(errors: np.ndarray, design: Design, windows: np.ndarray, pairings: np.ndarray) -> np.ndarray:
     count, directions = len(pairings), errors.shape[2]
     columns = len(windows) * design.width
     sums, squares = np.zeros((count * directions, columns), np.float32), np.zeros((count, columns), np.float32)
-    for anchor, error in zip(design.anchors, errors, strict=True):
+    for anchor, error in zip(design.anchors.tolist(), errors, strict=True):
         seen = design.seen(anchor, windows).reshape(len(error), columns)
         paired = error[pairings]  # (pairing, sequence, direction)
         sums += paired.transpose(0, 2, 1).reshape(count * directions, -1) @ seen
@@ -358,9 +371,12 @@ def _detectable(values: np.ndarray, found: Verdicts, side: ErrorSide, design: De
     mean, variance = values[1:, single].mean(axis=0), values[1:, single].var(axis=0)
     scale = variance / (2 * mean)
     shift = chndtrinc(found.critical[single] / scale, mean / scale, 1 - POWER) * scale
-    share = np.median(shift / design.pairs[single])
-    left = float(np.square(side.levels[-1], dtype=np.float64).sum() / side.energy.sum())
-    return float(min(1.0, left * share / (1 - 2 * share))) if share < 0.5 else 1.0
+    tested = [np.square(level[:, :, : side.tested], dtype=np.float64).sum() for level in side.levels]
+    left = np.array(tested) / side.energy.sum()
+    left, freedom = (part[_depths(design.starts[single], side)] for part in (left / side.freedom, side.freedom))
+    share = np.minimum(shift / (design.pairs[single] * freedom), 0.499)
+    detectable = left * share / (1 - 2 * share)
+    return float(min(np.median(detectable), 1.0))
 
 
 def _lags(horizon: int, lag: int | None) -> np.ndarray:
@@ -389,11 +405,11 @@ def _strengths(
 def _shares(side: ErrorSide, design: Design, windows: np.ndarray, chances: np.ndarray) -> np.ndarray:
     """Adjusted R² of the errors on what each window shows; `chances` times the usual chance is taken off."""
     width = design.width
-    depths = np.minimum(contained(WINDOWS, design.starts[windows]), len(side.levels) - 1)
+    depths = _depths(design.starts[windows], side)
     cross = np.zeros((len(windows), side.levels[0].shape[2], width))
     inner = np.zeros((len(windows), width, width))
     energy, left = np.zeros(len(windows)), np.zeros(len(windows))
-    for index, anchor in enumerate(design.anchors):
+    for index, anchor in enumerate(design.anchors.tolist()):
         seen = design.seen(anchor, windows)
         inner += np.einsum("nwf,nwg->wfg", seen, seen, optimize=True)
         has = design.lags[index] > design.starts[windows, None]
@@ -408,4 +424,4 @@ def _shares(side: ErrorSide, design: Design, windows: np.ndarray, chances: np.nd
     rank = np.linalg.matrix_rank(inner, rtol=1e-4, hermitian=True)
     chance = np.minimum(chances * rank / np.maximum(design.pairs[windows], 1), 0.99)
     energy = np.maximum(energy, 1e-12)
-    return np.clip((explained - chance * left) / energy / (1 - chance), 0.0, 1.0)
+    return np.clip((explained - chance * left) / (1 - chance) / energy / side.freedom[depths], 0.0, 1.0)
