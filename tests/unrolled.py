@@ -41,7 +41,9 @@ class Place:
         for t in range(anchor - lag + 1, anchor + 1):
             state = self.step(self.inputs[t].detach(), state)
         pulled = torch.autograd.grad(state, leaf, seed, allow_unused=True)
-        return torch.cat([p if p is not None else torch.zeros_like(s) for p, s in zip(pulled, leaf)], -1).norm(dim=-1)
+        return torch.cat(
+            [p if p is not None else torch.zeros_like(s) for p, s in zip(pulled, leaf, strict=True)], -1
+        ).norm(dim=-1)
 
 
 def unroll(module: nn.RNNBase, x: Tensor, hx: tuple[Tensor, ...] | None = None) -> tuple[list[Place], Tensor]:
@@ -65,5 +67,5 @@ def unroll(module: nn.RNNBase, x: Tensor, hx: tuple[Tensor, ...] | None = None) 
                 place.upward.append(state[0] * 1.0)
             places.append(place)
             columns.append(place.upward[::-1] if side else place.upward)
-        flow = [torch.cat(step, -1) for step in zip(*columns)]
+        flow = [torch.cat(step, -1) for step in zip(*columns, strict=True)]
     return places, torch.stack(flow)

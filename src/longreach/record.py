@@ -44,7 +44,7 @@ class Need:
     """How far back the error still depends on the input, given what the network uses already (the shortcut test).
 
     lag         the largest lag with significant need; None if there is none; steps
-    p_value     family-wise p-value of the strongest lag (or, where lag is given, of the lag given)
+    p_value     family-wise p-value of the strongest lag, or, where one is given, of that lag
     level       the family-wise level of the test
     detectable  the smallest need(k) that would have been found with a probability of 80 %; share of variance
     sequences   how many sequences the test saw
@@ -84,7 +84,7 @@ class Layer:
 
     module      dotted name within the model, as in `model.named_modules()`
     kind        "RNN tanh", "RNN relu", "GRU", "LSTM", or the class name of a cell called in a loop
-    index       the layer's place in a stack, 0 the lowest; need belongs to the whole module and stands in each of its layers
+    index       the layer's place in a stack, 0 the lowest; need is the module's and stands in each of its layers
     direction   "forward" or "reverse"; lags of a reverse layer count forward in time
     hidden      number of entries of its state
     need_start  the same test on the first sequences of the run: what the data offer an untrained network
@@ -105,7 +105,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class LossCurve:
-    """The loss over the run, thinned to a bounded number of points: each value the mean of the steps up to the next point.
+    """The loss over the run, thinned to a bounded number of points.
 
     steps    training step (count of optimizer steps) at which each stretch begins
     values   mean loss of the stretch; NaN and infinities are kept
@@ -142,7 +142,7 @@ class NonFinite:
 class Record:
     """Everything that was measured of one run.
 
-    run        what was run: script, arguments, versions, times; strings and numbers only
+    run        what was run: script, arguments, versions, times; whatever JSON can hold
     steps      optimizer steps seen
     seconds    wall time from the first to the last step
     overhead   share of that time spent watching
@@ -188,7 +188,7 @@ def _build(kind: Any, value: Any) -> Any:
         if value is None:
             return None
         (kind,) = [option for option in kind.__args__ if option is not type(None)]
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         return kind(**{name: _build(hints[name], entry) for name, entry in value.items()})
     if typing.get_origin(kind) is tuple:

@@ -7,15 +7,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim import optimizer as optimizers
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from longreach.conclude import conclude
-from longreach.diagnosis import Diagnosis, diagnose
 from longreach.errors import ArgumentError, RunFolderError
 from longreach.probes.loop import tensors_in
 from longreach.probes.names import Names
@@ -24,6 +22,9 @@ from longreach.probes.observe import Observer
 from longreach.record import Record
 from longreach.sampler import Sampler
 from longreach.store import Store
+
+if TYPE_CHECKING:
+    from longreach.diagnosis import Diagnosis
 
 # Written to the run folder at least this often, so that little is lost with a killed process; seconds.
 COMMIT_EVERY = 1.0
@@ -73,8 +74,8 @@ class Watch:
         self._replace(torch, "compile", self._noting_what_is_compiled)
         if not self._stepped_by_hand:
             owner = self._optimizer
-            before = owner.register_step_pre_hook if owner else optimizers.register_optimizer_step_pre_hook
-            after = owner.register_step_post_hook if owner else optimizers.register_optimizer_step_post_hook
+            before = owner.register_step_pre_hook if owner else register_optimizer_step_pre_hook
+            after = owner.register_step_post_hook if owner else register_optimizer_step_post_hook
             self._undo += [before(self._before_step).remove, after(self._after_step).remove]
         with self._guarded():
             self._open_window()
@@ -100,10 +101,14 @@ class Watch:
         """All that has been measured so far, as plain data. Cost: the need tests, about a second each."""
         with self._guarded():
             self._write()
+        from longreach.conclude import conclude  # scipy behind it takes longer to import than a watch to attach
+
         return conclude(self.store)
 
-    def diagnose(self) -> Diagnosis:
+    def diagnose(self) -> "Diagnosis":
         """The verdict on what has been measured so far; print it."""
+        from longreach.diagnosis import diagnose
+
         return diagnose(self.record())
 
     # What the script's own calls set off.
@@ -195,8 +200,8 @@ class Watch:
         """Sentences for what could not be seen."""
         if self.steps == 0:
             self.store.note(
-                "no optimizer step was seen: expected a call of step() on a torch.optim optimizer; a script that updates "
-                "its parameters by hand can call longreach.watch(model) and watch.step(loss)"
+                "no optimizer step was seen: expected a call of step() on a torch.optim optimizer; a script that "
+                "updates its parameters by hand can call longreach.watch(model) and watch.step(loss)"
             )
         elif self._observer.fruitless and not self.store.curves():
             self.store.note(
@@ -204,8 +209,8 @@ class Watch:
             )
         if self._observer.names.compiled:
             self.store.note(
-                "the model is compiled by torch.compile: only its nn.RNN, nn.GRU and nn.LSTM layers could be seen, no loop "
-                "inside compiled code; run with TORCH_COMPILE_DISABLE=1 to see all"
+                "the model is compiled by torch.compile: only its nn.RNN, nn.GRU and nn.LSTM layers could be seen, no "
+                "loop inside compiled code; run with TORCH_COMPILE_DISABLE=1 to see all"
             )
 
     @contextmanager

@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
+from tests.unrolled import unroll
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from longreach.probes import fused, loop
 from longreach.probes.reach import growth_of, pool, reach_of
 from longreach.watching import Watch
-from tests.unrolled import unroll
 
 T, B, INPUTS, HIDDEN = 23, 5, 3, 4
 KINDS = {
@@ -68,8 +68,10 @@ def test_every_layer_and_direction_agrees_with_the_unrolled_twin(kind):
     x, weight = torch.randn(T, B, INPUTS).double(), torch.randn(B, HIDDEN * 4).double()
     curves = watched(module, lambda: (module(x)[0].mean(0) * weight[:, : module(x)[0].shape[2]]).sum())
     places, output = unroll(module, x)
-    upward = [torch.autograd.grad((output.mean(0) * weight[:, : output.shape[2]]).sum(), p.upward, retain_graph=True)
-              for p in places]
+    upward = [
+        torch.autograd.grad((output.mean(0) * weight[:, : output.shape[2]]).sum(), p.upward, retain_graph=True)
+        for p in places
+    ]
     directions = 2 if module.bidirectional else 1
     assert len(curves) == len(places)
     for n, place in enumerate(places):
@@ -104,7 +106,9 @@ def test_a_loss_on_the_cell_state_alone_is_found():
     (place,), _ = unroll(module, x)
     h, c = place.states[-1]
     seed = (torch.zeros_like(h), c.detach().cos())
-    signal = [float((place.sent_back(T - 1, lag, seed) / seed[1].norm(dim=-1)).log().quantile(0.5)) for lag in curve.lags]
+    signal = [
+        float((place.sent_back(T - 1, lag, seed) / seed[1].norm(dim=-1)).log().quantile(0.5)) for lag in curve.lags
+    ]
     assert curve.log_signal == pytest.approx(signal, abs=1e-6)
 
 
@@ -125,8 +129,10 @@ def test_batch_first_unbatched_and_the_users_own_start(kind):
 
     one = tuple(part[:, 0] for part in start) if module.mode == "LSTM" else start[0][:, 0]
     alone = watched(module, lambda: module(x[:, 0], one)[0][-1].sum())[0, "forward"]
-    gain = [float(places[0].sent_back(T - 1, lag, tuple(torch.ones_like(p) for p in places[0].states[0]))[0].log())
-            for lag in alone.lags]
+    gain = [
+        float(places[0].sent_back(T - 1, lag, tuple(torch.ones_like(p) for p in places[0].states[0]))[0].log())
+        for lag in alone.lags
+    ]
     norm = math.log(math.sqrt(HIDDEN * len(places[0].states[0])))
     assert alone.log_gain == pytest.approx([value - norm for value in gain], abs=1e-6)
 
@@ -149,8 +155,12 @@ def test_packed_sequences_are_measured_at_each_rows_own_length(kind):
             place = unroll(module, x[:length, row : row + 1])[0][side]
             ones = tuple(torch.ones_like(part) for part in place.states[0])
             size = torch.cat(ones, -1).norm()
-            rows.append([float((place.sent_back(length - 1, lag, ones) / size).log()) if lag < length else math.nan
-                         for lag in curve.lags])
+            rows.append(
+                [
+                    float((place.sent_back(length - 1, lag, ones) / size).log()) if lag < length else math.nan
+                    for lag in curve.lags
+                ]
+            )
         medians = torch.tensor(rows, dtype=torch.float64).nanquantile(0.5, dim=0)
         assert curve.lags[-1] == T - 1
         assert curve.log_gain == pytest.approx(medians.tolist(), abs=1e-6)
@@ -204,7 +214,9 @@ def test_a_gradient_that_dies_reads_minus_infinity_not_an_error():
     module = nn.RNN(1, 4, nonlinearity="relu").double()
     with torch.no_grad():
         module.bias_ih_l0.fill_(-100.0)  # every unit is off at every step
-    curve = watched(module, lambda: module(torch.zeros(9, 2, 1).double())[0].sum() + module.weight_ih_l0.sum())[0, "forward"]
+    curve = watched(module, lambda: module(torch.zeros(9, 2, 1).double())[0].sum() + module.weight_ih_l0.sum())[
+        0, "forward"
+    ]
     assert curve.log_gain[0] == 0
     assert set(curve.log_gain[1:]) == {-math.inf}
     assert reach_of(curve.lags, curve.log_gain) == 0

@@ -122,8 +122,10 @@ def by_hand(net, x, error_of):
 
     end = tuple(part.clone().requires_grad_() for part in states[-1])
     arrived = torch.autograd.grad(error_of(end[0]), end, allow_unused=True)
-    seeds = [tuple(torch.ones_like(part) for part in end),
-             tuple(torch.zeros_like(p) if a is None else a for a, p in zip(arrived, end))]
+    seeds = [
+        tuple(torch.ones_like(part) for part in end),
+        tuple(torch.zeros_like(p) if a is None else a for a, p in zip(arrived, end, strict=True)),
+    ]
 
     def curve(lags, seed):
         found = []

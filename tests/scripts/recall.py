@@ -37,7 +37,7 @@ class Recall(nn.Module):
 
 model = Recall()
 optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-for step in range(args.steps):
+for _ in range(args.steps):
     x = torch.randn(LENGTH, BATCH, INPUTS)
     y = {"first": x[0, :, 0], "last": x[-1, :, 0], "noise": torch.randn(BATCH)}[args.label] > 0
     loss = F.cross_entropy(model(x), y.long())

@@ -27,10 +27,12 @@ class Adder(nn.Module):
         self.head = nn.Linear(64, 1)
 
     def forward(self, x):
+        """The sum, from the output at the last step."""
         return self.head(self.rnn(x)[0][:, -1]).squeeze(1)
 
 
 def main():
+    """Train, and say the loss now and then."""
     torch.manual_seed(0)
     model = Adder()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)

@@ -1,4 +1,4 @@
-"""What becomes of a gradient on its way back: gain and signal (Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063, sect. 2).
+"""What becomes of a gradient on its way back: gain and signal (Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063).
 
     gain(k)   = ‖Jᵀv‖ / ‖v‖,              J = ∂s_t/∂s_{t-k},  v random on the sphere
     signal(k) = ‖∂L_t/∂s_{t-k}‖ / ‖∂L_t/∂s_t‖

@@ -16,7 +16,8 @@ from longreach.record import Need
 
 DRAWS = 199  # re-pairings; two of the 200 pairings may lie beyond a level of 1 %
 FEWEST = 12  # sequences that must reach a lag for it to be tested
-WORK = 60e9  # floating-point operations that the re-pairings may take: half a second on two cores
+WORK = 40e9  # floating-point operations that the re-pairings may take: a third of a second on two cores
+TOUCHED = 12_000_000  # numbers (sequence, step, feature) gone through at most, and twice that over all anchors
 SIZES = ((8, 4), (4, 4), (4, 2), (2, 2), (1, 2), (1, 1))  # (anchors, error directions) tried until the work fits
 DIRECTIONS = 8  # of the errors, at most
 CHUNK = 16_000_000  # numbers held at once while re-pairing
@@ -94,7 +95,12 @@ def _affordable(pooled: Pool, width: int, draws: int) -> Shape:
     def work(anchors: int, kept: int) -> float:
         return 2.0 * (min(kept, directions) + 1) * (draws + 1) * anchors * windows * max(width, 1)
 
-    fitting = [size for size in SIZES if work(*size) * sequences <= WORK]
+    numbers = steps * max(width, 1)
+    most = max(64, TOUCHED // numbers)
+    sequences = min(sequences, most)
+    fitting = [
+        size for size in SIZES if work(*size) * sequences <= WORK and size[0] * sequences * numbers <= 2 * TOUCHED
+    ]
     anchors, kept = fitting[0] if fitting else SIZES[-1]
     return Shape(anchors, kept, min(sequences, max(64, int(WORK / work(anchors, kept)))))
 

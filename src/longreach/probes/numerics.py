@@ -47,7 +47,7 @@ class Sentinel:
         groups = (group["params"] for group in optimizer.param_groups)
         parameters = [parameter for group in groups for parameter in group if parameter.grad is not None]
         grads = [parameter.grad for parameter in parameters if not parameter.grad.is_sparse]
-        if grads and not math.isfinite(sum(float(norm) for norm in torch._foreach_norm(grads, math.inf))):
+        if grads and not bool(torch.nn.utils.get_total_norm(grads, math.inf).isfinite()):
             self._found = True
             store.set_nonfinite(_in_gradients(parameters, self._names, step))
         self.cost = time.perf_counter() - began
@@ -97,7 +97,7 @@ def _in_forward_order(root: Tensor) -> list[Node]:
             continue
         seen.add(node)
         frontier += [parent for parent, _ in node.next_functions]
-    made = [node for node in seen if not hasattr(node, "variable")]
+    made = [node for node in seen if _parameter(node) is None]
     return sorted(made, key=lambda node: node._sequence_nr())
 
 
@@ -112,15 +112,21 @@ def _saved(node: Node) -> Iterator[tuple[str, Tensor]]:
                 yield attribute.removeprefix("_saved_"), tensor.detach()
 
 
-def _parameters_of(node: Node) -> Iterable[Tensor]:
+def _parameter(node: Node | None) -> Tensor | None:
+    """The parameter whose gradient a node accumulates; None for an operation."""
+    return getattr(node, "variable", None)
+
+
+def _parameters_of(node: Node) -> Iterator[Tensor]:
     """Parameters that a node reads itself, also through a transposition."""
     for parent, _ in node.next_functions:
         if parent is None:
             continue
-        if hasattr(parent, "variable"):
-            yield parent.variable
-        elif parent.name() in ("TBackward0", "TransposeBackward0", "UnsqueezeBackward0"):
-            yield from (above.variable for above, _ in parent.next_functions if hasattr(above, "variable"))
+        turned = parent.name() in ("TBackward0", "TransposeBackward0", "UnsqueezeBackward0")
+        for reader in [above for above, _ in parent.next_functions] if turned else [parent]:
+            parameter = _parameter(reader)
+            if parameter is not None:
+                yield parameter
 
 
 def _is_given(node: Node) -> bool:
@@ -141,7 +147,7 @@ def _is_given(node: Node) -> bool:
     frontier = [parent for parent, _ in node.next_functions]
     while frontier:
         parent = frontier.pop()
-        if parent is None or hasattr(parent, "variable"):
+        if parent is None or _parameter(parent) is not None:
             continue
         if not parent.name().removesuffix("0").removesuffix("Backward").startswith(shaping):
             return False
@@ -154,8 +160,9 @@ def _nearest_parameter(node: Node) -> Tensor | None:
     frontier, seen = [node], set()
     while frontier:
         current = frontier.pop(0)
-        if hasattr(current, "variable"):
-            return current.variable
+        parameter = _parameter(current)
+        if parameter is not None:
+            return parameter
         if current in seen:
             continue
         seen.add(current)

@@ -80,6 +80,7 @@ class Observer:
         if self._trace is None:
             return
         with self._timed():
+            self.names.learn(self._trace.roots)
             self._chains = self._trace.chains()
             for visit in self._chains if self._with_curves else ():
                 name = self.names.of(visit.chain.module)
@@ -88,7 +89,7 @@ class Observer:
                 visit.errors.clear()
 
     def after_backward(self) -> None:
-        """The errors have come back: pairs are collected and fused layers replayed, with the weights still as they ran."""
+        """The errors have come back: pairs are collected and fused layers replayed, the weights being as they were."""
         if self._trace is None:
             return
         with self._timed():
@@ -104,7 +105,6 @@ class Observer:
             self._chains, trace.fused, trace.embedded = [], [], []
 
     def _learn(self, trace: Trace, visits: list[FusedVisit], chains: list[ChainVisit]) -> None:
-        self.names.learn(trace.roots)
         modules = [visit.module for visit in visits] + [visit.chain.module for visit in chains]
         self.fruitless = 0 if modules else self.fruitless + 1
         around = [module for visit in chains for module, _ in visit.around]

@@ -1,6 +1,5 @@
 """From the tensors of a sampled step to (input, error) pairs for the need test: right-aligned, narrow, plain numpy."""
 
-
 import torch
 from torch import Tensor
 
@@ -40,14 +39,16 @@ class Narrow:
         """(time, row, unit) errors of norm `size` on few directions, in units of the step's root mean square error."""
         arrived = size > 0
         vectors = values[arrived].double()
-        if self._errors is None or self._errors.shape[0] != values.shape[2]:
-            self._errors = leading(vectors, MOST_DIRECTIONS, centred=False)
+        before = self._errors
+        if before is None or before.shape[0] != values.shape[2]:
+            now = leading(vectors, MOST_DIRECTIONS, centred=False)
         else:
-            now = leading(vectors, self._errors.shape[1], centred=False)
-            left, _, right = torch.linalg.svd(now.T @ self._errors, full_matrices=False)
-            self._errors = now @ left @ right
-        seen = values.new_zeros(*values.shape[:2], self._errors.shape[1], dtype=torch.float32)
-        seen[arrived] = (vectors @ self._errors / vectors.norm(dim=1).square().mean().sqrt()).float()
+            now = leading(vectors, before.shape[1], centred=False)
+            left, _, right = torch.linalg.svd(now.T @ before, full_matrices=False)
+            now = now @ left @ right
+        self._errors = now
+        seen = values.new_zeros(*values.shape[:2], now.shape[1], dtype=torch.float32)
+        seen[arrived] = (vectors @ now / vectors.norm(dim=1).square().mean().sqrt()).float()
         return seen
 
 

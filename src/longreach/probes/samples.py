@@ -25,7 +25,7 @@ class Curve:
     lags         measured lags, ascending from 0; steps
     log_gain     ln gain(k), median over this step's anchors; -inf where nothing is left
     log_signal   ln signal(k); None where no error arrived
-    subnormal    share of the entries of ∂L_t/∂s_{t-k} that are subnormal in the layer's own dtype; None without an error
+    subnormal    share of the entries of ∂L_t/∂s_{t-k} that the layer's dtype holds as subnormals; None without an error
     flushed      whether subnormal numbers were being flushed to 0 when the step ran
     """
 

@@ -128,7 +128,8 @@ class Trace:
                 nn.modules.module.register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
             ]
             return
-        enter, leave = self._enter, self._leave
+        enter: Any = self._enter
+        leave: Any = self._leave
         if self.spare_compiled:
             # else they would be compiled in, and a compiler skips what it is told to skip while compiling
             enter, leave = torch.compiler.disable(enter), torch.compiler.disable(leave)
@@ -213,7 +214,7 @@ class Trace:
         given = arguments[0] if arguments else keywords["input"]
         hx = arguments[1] if len(arguments) > 1 else keywords.get("hx")
         packed = given if isinstance(given, PackedSequence) else None
-        source = given.data if packed is not None else given
+        source: Tensor = given.data if isinstance(given, PackedSequence) else given
         inputs, lengths = time_major(module, source, packed)
         width = max(inputs.shape[2], module.hidden_size)
         rows = self._some_rows(inputs.shape[1], inputs.shape[0] * width)
