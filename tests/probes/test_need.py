@@ -354,3 +354,11 @@ def test_the_result_depends_on_the_seed_alone_and_leaves_no_trace():
     assert shortcut_test(samples, seed=3) == shortcut_test(samples, seed=3)
     assert shortcut_test(samples, seed=3).p_value != shortcut_test(samples, seed=4).p_value
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
+
+
+def test_a_large_problem_is_made_smaller_and_stays_the_same_problem():
+    """900 sequences of 600 steps and 27 features: as many are tested as the work allows, and the lag is found."""
+    x, g = noise(21, count=900, steps=600, features=6)
+    g[:, -1, 0] += x[:, -400, 2]
+    need = shortcut_test([pairs(x, g)])
+    assert (need.lag, need.sequences) == (399, 740)

@@ -52,7 +52,8 @@ def shortcut_test(pairs: Sequence[Pairs], *, level: float = 0.01, draws: int = D
              1.0 where nothing could have been found
     None     where there is nothing to test: no finite sequence, no varying input, or no varying error
     Few      sequences (below 12 at every lag): lag None, p-value 1, detectable 1.0, no strengths
-    Work     bounded: first fewer anchors, then fewer error directions, then fewer sequences (evenly spread)
+    Work     bounded by WORK and TOUCHED: fewer anchors and tested error directions (in the order of SIZES), then fewer
+             sequences, evenly spread, down to 64
     Is not   able to see a dependency that shows only when two far inputs are read together (delayed XOR)
     """
     if not 0 < level < 1 or draws + 1 < 1 / level:

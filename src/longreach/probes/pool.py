@@ -24,7 +24,7 @@ class Pool:
     errors    g_t over its root mean square; 0 before a sequence's first step
     lengths   valid steps of each sequence, counted from the end
     strata    which stratum a sequence belongs to, ascending; sequences are re-paired within their stratum
-    seen      how many sequences there were before any was cut into pieces
+    seen      how many sequences these are, before any was cut into pieces
     tokens    whether the inputs are token ids
     """
 
@@ -41,7 +41,7 @@ class Pool:
             return self
         kept = np.arange(count) * len(self.lengths) // count
         parts = (self.inputs[kept], self.errors[kept], self.lengths[kept], self.strata[kept])
-        return Pool(*parts, seen=self.seen, tokens=self.tokens)
+        return Pool(*parts, seen=min(self.seen, count), tokens=self.tokens)
 
 
 def pool(pairs: Sequence[Pairs]) -> Pool | None:
