@@ -13,7 +13,7 @@ def test_from_a_tenth_of_the_lags(share, flushed, fires):
 def test_the_worst_layer_speaks():
     low, high = Denormals(60, 80, 0.14, False), Denormals(60, 149, 0.6, False)
     (finding,) = denormals(record(layer(index=0, denormals=low), layer(index=1, denormals=high)))
-    assert (finding.severity, finding.remedies) == ("warning", ("flush-denormals",))
+    assert (finding.severity, finding.remedies) == ("info", ("flush-denormals",))
     assert finding.evidence == {"layer": 1, "share": 0.6, "first_lag": 60, "last_lag": 149}
     assert finding.summary == (
         "From 60 to 149 steps back (60% of the way) the gradient consists of numbers so small that a processor works "

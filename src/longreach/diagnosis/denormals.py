@@ -15,8 +15,9 @@ def denormals(record: Record) -> tuple[Finding, ...]:
     Why it matters  a CPU handles them in microcode, tens of times slower: whole backward passes ran 7 (RNN), 10 (GRU)
                     and 17 (LSTM) times slower
     Threshold       a tenth of all lags: at ten times the price per step that tenth doubles the time
-    Stays silent    where the processor was told to treat such numbers as 0: they cost nothing then
-    Blind to        the device: a GPU handles them at full speed
+    Severity        info: it costs time, and changes nothing of what is learnt
+    Stays silent    where the processor was told to treat such numbers as 0, and on a GPU: they cost nothing there
+    Blind to        how much of the training time goes into the backward pass of this layer
     Remedies        flush-denormals: such numbers are far too small to change a weight
     Papers          Dooley & Kale 2006, Quantifying the interference caused by subnormal floating-point values
     """
@@ -39,7 +40,7 @@ def _judge(stack: Stack) -> Finding | None:
         "first_lag": found.first_lag,
         "last_lag": found.last_lag,
     }
-    return Finding("LR403", "denormals", "warning", stack.name, summary, evidence, ("flush-denormals",))
+    return Finding("LR403", "denormals", "info", stack.name, summary, evidence, ("flush-denormals",))
 
 
 def _costs(found: Denormals) -> bool:
