@@ -1,8 +1,6 @@
 """From a store to a Record: what the sampled steps say together. No torch: it runs wherever the run folder lies."""
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -80,30 +78,11 @@ def _needs(pairs: Sequence[Pairs], steps: int) -> tuple[Need | None, Need | None
 
 
 def _tested(pairs: Sequence[Pairs]) -> Need | None:
-    return shortcut_test(latest_of_each(pairs)) if pairs else None
+    return shortcut_test(pairs) if pairs else None
 
 
 def _sequences(pairs: Sequence[Pairs]) -> int:
     return sum(len(sample.lengths) for sample in pairs)
-
-
-def latest_of_each(pairs: Sequence[Pairs]) -> list[Pairs]:
-    """Every sequence once, as it was last met: a script that goes through its data again shows nothing new."""
-    seen: set[bytes] = set()
-    kept = []
-    for sample in reversed(pairs):
-        new = []
-        for row, inputs in enumerate(sample.inputs):
-            valid = np.ascontiguousarray(inputs[len(inputs) - sample.lengths[row] :])
-            digest = hashlib.blake2b(valid.tobytes(), digest_size=16).digest()
-            if digest not in seen:
-                seen.add(digest)
-                new.append(row)
-        if new:
-            kept.append(
-                replace(sample, inputs=sample.inputs[new], errors=sample.errors[new], lengths=sample.lengths[new])
-            )
-    return kept[::-1]
 
 
 def _loss(losses: list[tuple[int, float]]) -> LossCurve | None:
