@@ -1,5 +1,6 @@
 """The watch attaches to a training loop, leaves no trace, and copes with the loops people write."""
 
+import contextlib
 import gc
 
 import numpy as np
@@ -71,6 +72,33 @@ def test_watching_leaves_no_trace(kind, optimizer):
     assert plain[0] == watched[0]
     assert all(torch.equal(a, b) for a, b in zip(plain[1], watched[1], strict=True))
     assert plain[2] == watched[2]
+
+
+@pytest.mark.parametrize("kind", ["lstm", "cell"])
+def test_hooks_and_retained_gradients_of_the_script_see_each_backward_once(kind):
+    def run(watched):
+        torch.manual_seed(3)
+        net, seen = Net(kind), []
+        kept = []
+
+        def look(module, arguments, result):
+            kept.append(result[0])
+            result[0].register_hook(lambda gradient: seen.append(gradient.clone()))
+            result[0].retain_grad()
+
+        net.head.register_full_backward_hook(lambda module, into, out_of: seen.append(into[0].clone()))
+        net.rnn.register_forward_hook(look)
+        opt = torch.optim.SGD(net.parameters(), lr=0.1)
+        with longreach.watch(net, opt, budget=1.0) if watched else contextlib.nullcontext() as watch:
+            for _ in range(3):
+                net(torch.randn(8, 2, 3)).square().sum().backward()
+                opt.step()
+        assert not watched or all(len(curves) == 3 for curves in watch.store.curves().values())
+        return seen, [tensor.grad for tensor in kept]
+
+    for plain, watched in zip(run(False), run(True), strict=True):
+        assert len(plain) == len(watched)
+        assert all(torch.equal(a, b) for a, b in zip(plain, watched, strict=True))
 
 
 def hooks_in_the_process():

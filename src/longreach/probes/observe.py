@@ -11,6 +11,7 @@ from longreach.probes import fused, loop, pairs
 from longreach.probes.names import Names
 from longreach.probes.samples import Pairs
 from longreach.probes.trace import ChainVisit, FusedVisit, Trace
+from longreach.probes.undisturbed import undisturbed
 from longreach.store import Store
 
 # Rows of a batch: so many give pairs to the need test, so many are replayed for a curve.
@@ -82,11 +83,10 @@ class Observer:
         with self._timed():
             self.names.learn(self._trace.roots)
             self._chains = self._trace.chains()
-            for visit in self._chains if self._with_curves else ():
-                name = self.names.of(visit.chain.module)
-                self.store.add_curve(*loop.measure(visit.chain, name, self._step, root, gradient, self._generator))
-                # these products have passed by the hooks that wait for the script's own backward
-                visit.errors.clear()
+            if self._chains and self._with_curves:
+                with undisturbed():
+                    for visit in self._chains:
+                        self._measure_loop(visit, root, gradient)
 
     def after_backward(self) -> None:
         """The errors have come back: pairs are collected and fused layers replayed, the weights being as they were."""
@@ -128,6 +128,10 @@ class Observer:
 
     def _narrowing(self, name: str, direction: str) -> pairs.Narrow:
         return self._narrow.setdefault((name, direction), pairs.Narrow())
+
+    def _measure_loop(self, visit: ChainVisit, root: Tensor, gradient: Tensor | None) -> None:
+        name = self.names.of(visit.chain.module)
+        self.store.add_curve(*loop.measure(visit.chain, name, self._step, root, gradient, self._generator))
 
     def _replay(self, visit: FusedVisit) -> None:
         rows = visit.inputs.shape[1]

@@ -1,0 +1,40 @@
+"""Products on a script's live graph without its own hooks noticing."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor
+from torch.utils.hooks import BackwardHook
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Within, gradients that pass call no hook of the script's and add to no gradient that it retains.
+
+    Who studies gradients hangs hooks on tensors and modules, and calls `retain_grad`; they are to see each backward
+    pass of theirs once, and none of ours.
+
+    Cost    one walk over the objects of the process, some 20 ms
+    Is not  complete: a hook whose tensor is gone already, and lives on in the graph alone, is still called
+    """
+    objects = gc.get_objects()
+    # by type(), because asking some objects for their class sets off a warning
+    tensors = [found for found in objects if issubclass(type(found), Tensor) and found.grad_fn is not None]
+    modules = [found for found in objects if type(found) is BackwardHook]
+    hooks = [(found._backward_hooks, dict(found._backward_hooks)) for found in tensors if found._backward_hooks]
+    retained = [(found, found.grad) for found in tensors if found.retains_grad]
+    of_modules = [(found, found.user_hooks, found.user_pre_hooks) for found in modules]
+    try:
+        for registered, _ in hooks:
+            registered.clear()
+        for found in modules:
+            found.user_hooks, found.user_pre_hooks = [], []
+        yield
+    finally:
+        for registered, before in hooks:
+            registered.update(before)
+        for found, gradient in retained:
+            found.grad = gradient
+        for found, after, ahead in of_modules:
+            found.user_hooks, found.user_pre_hooks = after, ahead
