@@ -161,7 +161,7 @@ def _judge(folder: Path, shown: str, complaints: list[str], quiet: bool) -> None
         for complaint in complaints:
             _say(f"longreach: {complaint}")
         if not complaints and sys.stderr is not None:
-            _say(draw(diagnosis, sys.stderr).rstrip("\n"))
+            _say("\n" + draw(diagnosis, sys.stderr).rstrip("\n"))
         _say(f"run folder: {shown}")
 
 

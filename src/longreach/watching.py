@@ -81,9 +81,13 @@ class Watch:
             self._open_window()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         while self._undo:
             self._undo.pop()()
+        # under `longreach run` the interpreter is at its end, and has told of what ended the script
+        if kind is not None or getattr(sys, "last_value", None) is not None:
+            with self._guarded():
+                self._sentinel.at_a_crash(self.store)
         with self._guarded():
             self._close_window()
         with self._guarded():
@@ -138,6 +142,8 @@ class Watch:
             result = real(*arguments, **options)
             with self._guarded():
                 self._observer.after_backward()
+                if self._kind is not None or self._sampler.can_afford(self._sentinel.cost):
+                    self._sampler.charge("upkeep", self._sentinel.look_at_gradients(self.steps))
             return result
 
         return backward
@@ -147,21 +153,19 @@ class Watch:
         if roots:
             loss = roots[0].detach()
             self._window.append(loss if loss.numel() == 1 else loss.mean())
-            self._sentinel.look_at_loss(roots[0], self.steps, self.store)
+            self._sentinel.look_at_loss(roots[0], self.steps, self.store, may_wait=self._kind is not None)
             self._observer.before_backward(roots[0], gradients[0] if gradients else None)
 
     def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
         if not self._resting() and self._window:
             with self._guarded():
-                affordable = self._sampler.can_afford(self._sentinel.cost)
-                if self._kind is not None or affordable:
-                    self._sentinel.look_at_gradients(optimizer, self.steps, self.store)
-                    self._sampler.charge("upkeep", self._sentinel.cost)
+                self._sampler.charge("upkeep", self._sentinel.before_step(optimizer, self.steps))
 
     def _after_step(self, *_: Any) -> None:
         # a step without a backward of its own belongs to the window that is open
         if not self._resting() and self._window:
             with self._guarded():
+                self._sentinel.after_step(self.store)
                 self._close_window()
                 self._losses.append((self.steps, torch.stack([loss.reshape(()) for loss in self._window]).mean()))
                 self._window = []

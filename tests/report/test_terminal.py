@@ -85,7 +85,7 @@ longreach  train.py
 
   tested    384 sequences, p = 0.0004 over all lags together (level 1%);
             smallest effect it would have found: 8% of the error
-  run       1000 steps in 84 s, 6 of them sampled
+  run       1000 steps in 84 s, reach read at 6 of them
   loss      0.8 at the start, 0.17 at the end
   watching  1.3% of the time, 1.1 s
 """
@@ -117,7 +117,7 @@ longreach  train.py
 
   tested    384 sequences, p = 0.61 over all lags together (level 1%); smallest
             effect it would have found: 8% of the error
-  run       1000 steps in 84 s, 6 of them sampled
+  run       1000 steps in 84 s, reach read at 6 of them
   loss      0.8 at the start, 0.00499 at the end
   watching  1.3% of the time, 1.1 s
 """
@@ -160,7 +160,7 @@ longreach  train.py
   too large on its way back.
   What may help: clip-state-gradient, truncated-bptt, orthogonal-init.
 
-  run       1000 steps in 84 s, 6 of them sampled
+  run       1000 steps in 84 s, reach read at 6 of them
   loss      0.8 at the start, NaN at the end; whether it fell could not be
             judged
   watching  1.3% of the time, 1.1 s

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from longreach import launch
+from longreach.diagnosis import Diagnosis
 from longreach.report import json as report_json
 
 SCRIPT = Path(__file__).with_name("adding.py")
@@ -28,14 +29,13 @@ REMEDY = {
 
 def demo() -> int:
     """Run the shipped script under watch, as it is and with a remedy; 0 if the first fails and the second learns."""
+    source = SCRIPT.read_text()
     with tempfile.TemporaryDirectory() as folder:
-        treated = Path(folder) / "adding_treated.py"
-        treated.write_text(treat(SCRIPT.read_text()))
-        _say(f"1. An ordinary script, {SCRIPT.name}: a tanh network adds two marked numbers of a hundred.")
-        before = _watched(SCRIPT, Path(folder) / "before")
-        _say("2. The same script with the remedy: start from the identity, with rectifiers, and clip the gradient.")
-        print(difference(), flush=True)
-        after = _watched(treated, Path(folder) / "after")
+        _say("1. An ordinary script: a tanh network is to add the two marked numbers of a hundred.\n")
+        before = _watched(Path(folder) / "adding.py", source)
+        _say("2. The same script with a remedy: start from the identity, with rectifiers, and clip.\n")
+        _say(difference())
+        after = _watched(Path(folder) / "treated.py", treat(source))
     return _compare(before, after)
 
 
@@ -58,28 +58,37 @@ def difference() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _watched(script: Path, folder: Path):
-    command = [sys.executable, "-m", "longreach", "run", "--run-dir", str(folder), str(script)]
-    _say(f"   $ longreach run {script.name}\n")
-    code = subprocess.run(command, check=False, stderr=subprocess.STDOUT).returncode
+def _watched(script: Path, source: str) -> Diagnosis:
+    script.write_text(source)
+    run = script.with_suffix("")
+    _say(f"$ longreach run --run-dir {run.name} {script.name}")
+    command = [sys.executable, "-m", "longreach", "run", "--run-dir", run.name, script.name]
+    code = subprocess.run(command, check=False, stderr=subprocess.STDOUT, cwd=script.parent).returncode
     if code:
         raise SystemExit(code)
-    print(flush=True)
-    return report_json.load((folder / launch.DIAGNOSIS).read_text())
+    _say("")
+    return report_json.load((run / launch.DIAGNOSIS).read_text())
 
 
-def _compare(before, after) -> int:
-    def line(name, diagnosis):
-        reach = max(layer.reach.lag for layer in diagnosis.record.layers if layer.reach)
-        loss = diagnosis.record.loss.values
-        return f"   {name:<14} reach {reach:>3}   loss {loss[0]:.3f} -> {loss[-1]:.4f}   {diagnosis.verdict}"
+def _compare(before: Diagnosis, after: Diagnosis) -> int:
+    _say("3. Side by side. Who always answers 1 has a loss of 0.167.\n")
+    _say("                 reach    loss at the end   verdict")
+    for name, diagnosis in (("as it was", before), ("with the remedy", after)):
+        _say(f"{name:<15}  {_reach(diagnosis):>5}   {_end(diagnosis):>16.4f}   {diagnosis.verdict}")
+    learnt = before.verdict == "vanishing-in-time" and _end(after) < _end(before) / 2
+    _say("\nThe gradient reaches the marks now, and the network learns." if learnt else "\nThe remedy did not help.")
+    return 0 if learnt else 1
 
-    _say("3. Side by side (who always answers 1 has a loss of 0.167):\n")
-    print(line("as it was", before))
-    print(line("with remedy", after), flush=True)
-    helped = after.record.loss.values[-1] < before.record.loss.values[-1] / 2
-    _say("\n   The gradient reaches the marks now, and the network learns." if helped else "\n   It did not help here.")
-    return 0 if helped and before.verdict == "vanishing-in-time" else 1
+
+def _reach(diagnosis: Diagnosis) -> int:
+    return max((layer.reach.lag for layer in diagnosis.record.layers if layer.reach), default=0)
+
+
+def _end(diagnosis: Diagnosis) -> float:
+    """The mean loss of the last twentieth of the run."""
+    values = diagnosis.record.loss.values if diagnosis.record.loss else (float("nan"),)
+    late = values[-max(1, len(values) // 20) :]
+    return sum(late) / len(late)
 
 
 def _say(text: str) -> None:

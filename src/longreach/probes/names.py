@@ -58,6 +58,10 @@ class Names:
                     return self.of(module), name
         return None, None
 
+    def parameters(self) -> list[nn.Parameter]:
+        """The parameters of all modules met so far."""
+        return [own for module in self._known for own in module.parameters(recurse=False)]
+
     def visible(self) -> list[nn.Module]:
         """Recurrent modules and embeddings of compiled models: these run outside of compiled code."""
         kinds = (nn.RNNBase, nn.Embedding)

@@ -1,30 +1,34 @@
-"""The first NaN or infinity of a run: where, when, and whether it came in with the data or was made by the network.
+"""The first NaN or infinity of a run, without a hook on any module.
 
-Nothing is hooked for this. A loss that is not finite still has its whole graph, and the tensors that autograd saved
-for the backward tell in which operation the trouble began.
+Forward: a loss that is not finite still has its whole graph, which `autopsy` reads. Backward: the gradients after a
+backward pass whose loss was finite; of its graph, only which operation fed which is still there.
 """
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+import weakref
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import Node
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
+from longreach.probes.autopsy import autopsy, name_of, number_of, operation, operations_before, parameter_of, worst
 from longreach.probes.names import Names
 from longreach.record import NonFinite
 from longreach.store import Store
 
-# Nodes of a graph looked at in a post-mortem: enough for some thousand unrolled steps, done in seconds.
-MOST_NODES = 200_000
-# Saved tensors that an operation made itself; all others it was given.
-MADE = ("result", "output", "results")
+# Operations whose slope is infinite somewhere in or at the edge of their domain.
+STEEP = ("Sqrt", "Rsqrt", "LinalgVectorNorm", "Norm", "Div", "Reciprocal", "Log", "Pow", "Acos", "Asin", "Std", "Cdist")
 
 
 class Sentinel:
     """Looks at every loss, and at the gradients where time allows, until the first number that is not finite.
+
+    Gradients count once an update has been made with them: scalers of mixed precision, and careful scripts, throw
+    the bad ones away.
 
     cost  seconds that the latest look at the gradients took
     """
@@ -32,161 +36,111 @@ class Sentinel:
     def __init__(self, names: Names):
         self.cost = 1e-3
         self._names, self._found = names, False
+        self._optimizers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+        self._root: Node | None = None  # of the latest backward pass, until its gradients were looked at
+        self._pending: NonFinite | None = None
 
-    def look_at_loss(self, root: Tensor, step: int, store: Store) -> None:
-        """Post-mortem on the live graph if the loss is not finite. On a device, the loss is looked at when written."""
-        if not self._found and root.device.type == "cpu" and not bool(root.detach().isfinite().all()):
-            self._found = True
-            store.set_nonfinite(autopsy(root, self._names, step))
-
-    def look_at_gradients(self, optimizer: Optimizer, step: int, store: Store) -> None:
-        """The first parameter, seen from the loss, whose gradient is not finite."""
+    def look_at_loss(self, root: Tensor, step: int, store: Store, *, may_wait: bool) -> None:
+        """Before the backward pass. On a device, a look waits for it: only where that is allowed."""
         if self._found:
             return
+        self._root = root.grad_fn
+        if (may_wait or root.device.type == "cpu") and not bool(root.detach().isfinite().all()):
+            self._keep(_post_mortem(root, self._names, step), store)
+
+    def look_at_gradients(self, step: int) -> float:
+        """After a backward pass, and before anything is done to its gradients: clipping a NaN spreads it to all.
+
+        Returns the seconds that it took.
+        """
+        root, self._root = self._root, None
+        if self._found or root is None:
+            return 0.0
         began = time.perf_counter()
-        groups = (group["params"] for group in optimizer.param_groups)
-        parameters = [parameter for group in groups for parameter in group if parameter.grad is not None]
-        grads = [parameter.grad for parameter in parameters if not parameter.grad.is_sparse]
-        if grads and not bool(torch.nn.utils.get_total_norm(grads, math.inf).isfinite()):
-            self._found = True
-            store.set_nonfinite(_in_gradients(parameters, self._names, step))
+        parameters = self._parameters()
+        if _all_finite(parameters):
+            self._pending = None
+        elif self._pending is None:
+            self._pending = in_gradients(root, parameters, self._names, step)
         self.cost = time.perf_counter() - began
+        return self.cost
+
+    def before_step(self, optimizer: Optimizer, step: int) -> float:
+        """An optimizer met for the first time may hold parameters that belong to no module that has been seen."""
+        seconds = 0.0
+        if optimizer not in self._optimizers:
+            self._optimizers.add(optimizer)
+            seconds = self.look_at_gradients(step)
+        self._root = None
+        return seconds
+
+    def after_step(self, store: Store) -> None:
+        """An update was made with the gradients as they are now."""
+        if self._pending is not None and not _all_finite(self._parameters()):
+            self._keep(self._pending, store)
+
+    def at_a_crash(self, store: Store) -> None:
+        """The script has died: gradients that were not finite may be why (`clip_grad_norm_` can be told to raise)."""
+        if self._pending is not None:
+            self._keep(self._pending, store)
+
+    def _keep(self, event: NonFinite, store: Store) -> None:
+        self._found, self._root, self._pending = True, None, None
+        store.set_nonfinite(event)
+
+    def _parameters(self) -> list[Tensor]:
+        """Parameters with a gradient: those of the optimizers that have stepped, before that those of all modules."""
+        groups = (group for optimizer in list(self._optimizers) for group in optimizer.param_groups)
+        owned = [parameter for group in groups for parameter in group["params"]] or self._names.parameters()
+        return [p for p in dict.fromkeys(owned) if p.grad is not None and p.grad.layout == torch.strided]
 
 
-def _in_gradients(parameters: list[Tensor], names: Names, step: int) -> NonFinite:
-    # Errors travel from the loss down: of all parameters they have spoilt, the last in order is nearest to the loss.
-    spoilt = [p for p in parameters if p.grad is not None and not bool(p.grad.isfinite().all())]
-    module, parameter = names.owner_of(spoilt[-1])
-    weights = any(not bool(p.isfinite().all()) for p in parameters)
-    operation = f"gradient of {parameter}" if parameter else None
-    value = _worst([spoilt[-1].grad])
-    return NonFinite(step, "backward", "weights" if weights else "overflow", module, operation, None, value)
+def _all_finite(parameters: Iterable[Tensor]) -> bool:
+    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return not grads or bool(get_total_norm(grads, math.inf).isfinite())
 
 
-def autopsy(root: Tensor, names: Names, step: int) -> NonFinite:
-    """Where the numbers of a graph first stopped being finite.
+def _post_mortem(root: Tensor, names: Names, step: int) -> NonFinite:
+    try:
+        return autopsy(root, names, step)
+    except Exception:
+        # people's own autograd functions can do anything when their saved tensors are asked for; the event stays true
+        return NonFinite(step, "forward", "unknown", None, None, None, worst(root))
 
-    Looks at the tensors saved for the backward, in the order in which the forward made them. An operation that was
-    given a non-finite number which no earlier operation made got it from the data; one that made it out of finite
-    ones has overflowed.
+
+def in_gradients(root: Node, parameters: list[Tensor], names: Names, step: int) -> NonFinite:
+    """The gradient that stopped being finite first, seen from the loss; the loss itself was finite.
+
+    Errors travel from the loss down and spoil all they meet: of the parameters spoilt, the one used last is nearest
+    to where it began. If steep operations of one kind alone stand above it, and below what is still sound, that is
+    where. A weight whose bias is sound got a sound error: then its input was not finite.
     """
-    nodes = _in_forward_order(root)
-    for place, node in enumerate(nodes):
-        spoilt = {name: tensor for name, tensor in _saved(node) if not bool(tensor.isfinite().all())}
-        if not spoilt:
-            continue
-        name, tensor = next(iter(spoilt.items()))
-        parameters = [p for p in _parameters_of(node) if not bool(p.isfinite().all())]
-        module, _ = names.owner_of(_nearest_parameter(node))
-        if parameters:
-            module, operation = names.owner_of(parameters[0])
-            return NonFinite(step, "forward", "weights", module, operation, None, _worst(parameters))
-        cause = "overflow" if name.startswith(MADE) or not _is_given(node) else "data"
-        return NonFinite(
-            step, "forward", cause, module, _operation(node), _time(nodes, place, tensor), _worst([tensor])
-        )
-    last = nodes[-1] if nodes else None
-    return NonFinite(step, "forward", "unknown", None, _operation(last) if last else None, None, _worst([root]))
-
-
-def _in_forward_order(root: Tensor) -> list[Node]:
-    frontier, seen = [root.grad_fn], set()
-    while frontier and len(seen) < MOST_NODES:
-        node = frontier.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        frontier += [parent for parent, _ in node.next_functions]
-    made = [node for node in seen if _parameter(node) is None]
-    return sorted(made, key=lambda node: node._sequence_nr())
-
-
-def _saved(node: Node) -> Iterator[tuple[str, Tensor]]:
-    """The floating-point tensors that a node keeps for its backward, with their names."""
-    for attribute in dir(node):
-        if not attribute.startswith("_saved_"):
-            continue
-        value = getattr(node, attribute)
-        for tensor in value if isinstance(value, (tuple, list)) else (value,):
-            if isinstance(tensor, Tensor) and tensor.is_floating_point():
-                yield attribute.removeprefix("_saved_"), tensor.detach()
-
-
-def _parameter(node: Node | None) -> Tensor | None:
-    """The parameter whose gradient a node accumulates; None for an operation."""
-    return getattr(node, "variable", None)
-
-
-def _parameters_of(node: Node) -> Iterator[Tensor]:
-    """Parameters that a node reads itself, also through a transposition."""
-    for parent, _ in node.next_functions:
-        if parent is None:
-            continue
-        turned = parent.name() in ("TBackward0", "TransposeBackward0", "UnsqueezeBackward0")
-        for reader in [above for above, _ in parent.next_functions] if turned else [parent]:
-            parameter = _parameter(reader)
+    nodes = operations_before(root)
+    used: dict[Tensor, int] = {}
+    for node in nodes:
+        for before, _ in node.next_functions:
+            parameter = parameter_of(before)
             if parameter is not None:
-                yield parameter
+                used[parameter] = number_of(node)
+    spoilt = {p: worst(p.grad) for p in parameters}
+    bad = [p for p in parameters if spoilt[p]]
+    nearest = max(bad, key=lambda p: used.get(p, -1))
+    module, parameter = names.owner_of(nearest)
+    low = used.get(nearest, -1)
+    high = min((used[p] for p in parameters if not spoilt[p] and used.get(p, -1) > low), default=math.inf)
+    steep = {operation(node) for node in nodes if low <= number_of(node) < high and name_of(node) in STEEP}
+    gradient = f"the gradient of {parameter}" if parameter else None
+    told = steep.pop() if len(steep) == 1 else gradient
+    if module is not None and _error_was_sound(module, parameters, names):
+        first, _ = names.owner_of(min(used, key=lambda p: used[p]))
+        return NonFinite(
+            step, "backward", "data" if module == first else "unknown", module, gradient, None, spoilt[nearest]
+        )
+    return NonFinite(step, "backward", "overflow", module, told, None, spoilt[nearest])
 
 
-def _is_given(node: Node) -> bool:
-    """Whether what a node works on comes from outside of the graph: no operation before it but on parameters."""
-    shaping = (
-        "View",
-        "Reshape",
-        "Transpose",
-        "T",
-        "Unsqueeze",
-        "Squeeze",
-        "Select",
-        "Unbind",
-        "Slice",
-        "Expand",
-        "Permute",
-    )
-    frontier = [parent for parent, _ in node.next_functions]
-    while frontier:
-        parent = frontier.pop()
-        if parent is None or _parameter(parent) is not None:
-            continue
-        if not parent.name().removesuffix("0").removesuffix("Backward").startswith(shaping):
-            return False
-        frontier += [above for above, _ in parent.next_functions]
-    return True
-
-
-def _nearest_parameter(node: Node) -> Tensor | None:
-    """The first parameter met on the way up from a node: it tells whose operation this is."""
-    frontier, seen = [node], set()
-    while frontier:
-        current = frontier.pop(0)
-        parameter = _parameter(current)
-        if parameter is not None:
-            return parameter
-        if current in seen:
-            continue
-        seen.add(current)
-        frontier += [parent for parent, _ in current.next_functions if parent is not None]
-    return None
-
-
-def _time(nodes: list[Node], place: int, tensor: Tensor) -> int | None:
-    """The time step: along the time axis of a fused layer, or by counting an unrolled loop's operations of one kind."""
-    node = nodes[place]
-    if "RnnLayer" in node.name() or "Rnn" in node.name():
-        spoilt = ~tensor.isfinite().flatten(1).all(dim=1)
-        return int(spoilt.nonzero()[0, 0])
-    alike = [other for other in nodes if other.name() == node.name() and _shapes(other) == _shapes(node)]
-    return alike.index(node) if len(alike) >= 4 else None
-
-
-def _shapes(node: Node) -> list[torch.Size]:
-    return [tensor.shape for _, tensor in _saved(node)]
-
-
-def _operation(node: Node) -> str:
-    return node.name().removesuffix("0").removesuffix("Backward")
-
-
-def _worst(tensors: Iterable[Tensor | None]) -> str:
-    return "nan" if any(bool(t.isnan().any()) for t in tensors if t is not None) else "inf"
+def _error_was_sound(module: str, parameters: list[Tensor], names: Names) -> bool:
+    """Whether the errors that came to a module were: their sums, the gradients of its biases, are finite and small."""
+    biases = [p for p in parameters if p.dim() == 1 and names.owner_of(p)[0] == module]
+    grads = [bias.grad for bias in biases if bias.grad is not None]
+    return bool(grads) and all(float(g.abs().max()) < torch.finfo(g.dtype).max ** 0.25 for g in grads)

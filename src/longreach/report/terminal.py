@@ -327,7 +327,7 @@ def _tested(need: Need) -> str:
 def _run(record: Record) -> str:
     sampled = max((layer.reach.samples for layer in record.layers if layer.reach), default=0)
     text = f"{counted(record.steps, 'step')} in {_time(record.seconds)}"
-    return f"{text}, {sampled} of them sampled" if sampled else text
+    return f"{text}, reach read at {sampled} of them" if sampled else text
 
 
 def _loss(curve: LossCurve) -> str:
