@@ -8,6 +8,7 @@ import math
 import time
 import weakref
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -24,6 +25,15 @@ from longreach.store import Store
 STEEP = ("Sqrt", "Rsqrt", "LinalgVectorNorm", "Norm", "Div", "Reciprocal", "Log", "Pow", "Acos", "Asin", "Std", "Cdist")
 
 
+@dataclass(frozen=True)
+class Spoilt:
+    """The gradients that a backward pass has spoilt: of each parameter "nan", "inf" or "", and the largest entry."""
+
+    step: int
+    root: Node
+    gradients: dict[Tensor, tuple[str, float]]
+
+
 class Sentinel:
     """Looks at every loss, and at the gradients where time allows, until the first number that is not finite.
 
@@ -38,7 +48,7 @@ class Sentinel:
         self._names, self._found = names, False
         self._optimizers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._root: Node | None = None  # of the latest backward pass, until its gradients were looked at
-        self._pending: NonFinite | None = None
+        self._pending: Spoilt | None = None
 
     def look_at_loss(self, root: Tensor, step: int, store: Store, *, may_wait: bool) -> None:
         """Before the backward pass. On a device, a look waits for it: only where that is allowed."""
@@ -61,7 +71,7 @@ class Sentinel:
         if _all_finite(parameters):
             self._pending = None
         elif self._pending is None:
-            self._pending = in_gradients(root, parameters, self._names, step)
+            self._pending = Spoilt(step, root, {p: (worst(p.grad), _largest(p)) for p in parameters})
         self.cost = time.perf_counter() - began
         return self.cost
 
@@ -77,12 +87,12 @@ class Sentinel:
     def after_step(self, store: Store) -> None:
         """An update was made with the gradients as they are now."""
         if self._pending is not None and not _all_finite(self._parameters()):
-            self._keep(self._pending, store)
+            self._keep(in_gradients(self._pending, self._names), store)
 
     def at_a_crash(self, store: Store) -> None:
         """The script has died: gradients that were not finite may be why (`clip_grad_norm_` can be told to raise)."""
         if self._pending is not None:
-            self._keep(self._pending, store)
+            self._keep(in_gradients(self._pending, self._names), store)
 
     def _keep(self, event: NonFinite, store: Store) -> None:
         self._found, self._root, self._pending = True, None, None
@@ -108,39 +118,41 @@ def _post_mortem(root: Tensor, names: Names, step: int) -> NonFinite:
         return NonFinite(step, "forward", "unknown", None, None, None, worst(root))
 
 
-def in_gradients(root: Node, parameters: list[Tensor], names: Names, step: int) -> NonFinite:
-    """The gradient that stopped being finite first, seen from the loss; the loss itself was finite.
+def in_gradients(spoilt: Spoilt, names: Names) -> NonFinite:
+    """Which gradient stopped being finite first, seen from the loss, which was finite itself.
 
     Errors travel from the loss down and spoil all they meet: of the parameters spoilt, the one used last is nearest
     to where it began. If steep operations of one kind alone stand above it, and below what is still sound, that is
-    where. A weight whose bias is sound got a sound error: then its input was not finite.
+    where. A weight that is spoilt next to a bias that is sound got a sound error: then its input was not finite.
     """
-    nodes = operations_before(root)
-    used: dict[Tensor, int] = {}
-    for node in nodes:
-        for before, _ in node.next_functions:
-            parameter = parameter_of(before)
-            if parameter is not None:
-                used[parameter] = number_of(node)
-    spoilt = {p: worst(p.grad) for p in parameters}
-    bad = [p for p in parameters if spoilt[p]]
+    nodes = operations_before(spoilt.root)
+    used = {
+        p: number_of(node)
+        for node in nodes
+        for before, _ in node.next_functions
+        if (p := parameter_of(before)) is not None
+    }
+    bad = {p: found for p, (found, _) in spoilt.gradients.items() if found}
     nearest = max(bad, key=lambda p: used.get(p, -1))
     module, parameter = names.owner_of(nearest)
-    low = used.get(nearest, -1)
-    high = min((used[p] for p in parameters if not spoilt[p] and used.get(p, -1) > low), default=math.inf)
-    steep = {operation(node) for node in nodes if low <= number_of(node) < high and name_of(node) in STEEP}
     gradient = f"the gradient of {parameter}" if parameter else None
-    told = steep.pop() if len(steep) == 1 else gradient
-    if module is not None and _error_was_sound(module, parameters, names):
+    if _error_was_sound(module, spoilt, names):
         first, _ = names.owner_of(min(used, key=lambda p: used[p]))
-        return NonFinite(
-            step, "backward", "data" if module == first else "unknown", module, gradient, None, spoilt[nearest]
-        )
-    return NonFinite(step, "backward", "overflow", module, told, None, spoilt[nearest])
+        cause = "data" if module == first else "unknown"
+        return NonFinite(spoilt.step, "backward", cause, module, gradient, None, bad[nearest])
+    low = used.get(nearest, -1)
+    high = min((used[p] for p in spoilt.gradients if p not in bad and used.get(p, -1) > low), default=math.inf)
+    steep = {operation(node) for node in nodes if low <= number_of(node) < high and name_of(node) in STEEP}
+    told = steep.pop() if len(steep) == 1 else gradient
+    return NonFinite(spoilt.step, "backward", "overflow", module, told, None, bad[nearest])
 
 
-def _error_was_sound(module: str, parameters: list[Tensor], names: Names) -> bool:
+def _error_was_sound(module: str | None, spoilt: Spoilt, names: Names) -> bool:
     """Whether the errors that came to a module were: their sums, the gradients of its biases, are finite and small."""
-    biases = [p for p in parameters if p.dim() == 1 and names.owner_of(p)[0] == module]
-    grads = [bias.grad for bias in biases if bias.grad is not None]
-    return bool(grads) and all(float(g.abs().max()) < torch.finfo(g.dtype).max ** 0.25 for g in grads)
+    biases = [p for p in spoilt.gradients if p.dim() == 1 and module is not None and names.owner_of(p)[0] == module]
+    found = [spoilt.gradients[bias] for bias in biases]
+    return bool(found) and all(not bad and size < torch.finfo(torch.float32).max ** 0.25 for bad, size in found)
+
+
+def _largest(parameter: Tensor) -> float:
+    return float(parameter.grad.abs().max()) if parameter.grad is not None and parameter.grad.numel() else 0.0
