@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float32, Int, Num
 
 from longreach.errors import ArgumentError
+from longreach.probes.overlaps import without_overlaps
 from longreach.probes.samples import Pairs
 
 ENTRIES = 2_000_000  # sequence steps kept at most: with 32 features of 4 bytes, a quarter of a gigabyte
@@ -49,14 +50,15 @@ def pool(pairs: Sequence[Pairs]) -> Pool | None:
 
     Left out   sequences with a NaN or an infinity in a valid step; a sequence whose very inputs come again in a later
                sampled step (a small data set seen for many epochs is no larger than it is: counting its sequences
-               twice would count their accidents twice). Where there are more than ENTRIES steps, sequences evenly.
+               twice would count their accidents twice), and one that overlaps with a later one (sliding windows of
+               one series). Where there are more than ENTRIES steps, sequences evenly.
     Strata     neighbouring sampled steps, until 16 sequences are together: weights and data may both drift during a
                run, and a drift they share is no need. Below 24 sequences whose error comes in most steps (long
                streams), each is cut into pieces that become the sequences, and the pieces of one sequence are its
                stratum. The longest lag then is a piece's length - 1.
     """
     _check(pairs)
-    pairs = [kept for pair in _last_seen(pairs) if len((kept := _finite(pair)).lengths)]
+    pairs = [kept for pair in without_overlaps(_last_seen(pairs)) if len((kept := _finite(pair)).lengths)]
     if not pairs:
         return None
     steps = np.concatenate([np.full(len(pair.lengths), pair.step) for pair in pairs])
