@@ -55,6 +55,18 @@ def test_remedies_differ_by_cause(changes, words, remedies):
     assert finding.remedies == remedies
 
 
+@pytest.mark.parametrize(
+    ("direction", "operation", "what"), [("forward", "log", "value"), ("backward", "sqrt", "slope")]
+)
+def test_an_operation_at_the_edge_of_its_domain_needs_no_medicine(direction, operation, what):
+    finding = judged(direction=direction, operation=operation, time_step=None)
+    assert finding.remedies == ()
+    assert finding.summary.endswith(
+        f"in {operation}. All inputs and weights were finite: the operation has no finite {what} for what it was "
+        "given. Keep its input away from there, with a clamp or a small constant added."
+    )
+
+
 def test_a_broken_loss_counts_even_without_a_place():
     (finding,) = non_finite(record(loss=LossCurve((0, 10, 20), (1.0, math.inf, 1.0))))
     assert (finding.where, finding.evidence) == ("loss", {"step": 10, "cause": "unknown"})

@@ -7,6 +7,26 @@ from longreach.diagnosis.stacks import named
 from longreach.record import NonFinite, Record
 
 VALUES = {"nan": "NaN", "inf": "infinity"}
+# Operations that have places where they, or their slopes, have no finite value: no limit on sizes helps there.
+PLACES = frozenset(
+    {
+        "log",
+        "log2",
+        "log10",
+        "log1p",
+        "sqrt",
+        "rsqrt",
+        "division",
+        "pow",
+        "norm",
+        "std",
+        "acos",
+        "asin",
+        "acosh",
+        "atanh",
+    }
+    | {"softmax", "log_softmax"}
+)
 REMEDIES = {
     ("overflow", "forward"): ("clip-norm", "clip-auto", "layer-norm"),
     ("overflow", "backward"): ("clip-state-gradient", "truncated-bptt", "orthogonal-init"),
@@ -24,7 +44,8 @@ def non_finite(record: Record) -> tuple[Finding, ...]:
                     count too
     Stays silent    where all numbers were finite
     Blind to        infinities that are meant (a mask of -inf before a softmax) and never reach a loss
-    Remedies        by cause. Data: none, the data must be cleaned. Overflow on the way forward: smaller updates and
+    Remedies        by cause. Data: none, the data must be cleaned. A logarithm of 0, a root whose slope is infinite:
+                    none, the operation must be kept away from there. Overflow on the way forward: smaller updates and
                     normalised states. Overflow on the way back: limits on the gradient inside the pass; clipping its
                     norm comes too late, for the norm is infinite. Weights: limits on the update that broke them
     Papers          Pascanu, Mikolov & Bengio 2013, section 3.2
@@ -47,7 +68,7 @@ def _finding(first: NonFinite) -> Finding:
         "value": VALUES.get(first.value, first.value),
     }
     born_so = first.cause == "weights" and first.step == 0
-    remedies = () if born_so else REMEDIES.get((first.cause, first.direction), ())
+    remedies = () if born_so or first.operation in PLACES else REMEDIES.get((first.cause, first.direction), ())
     where = "model" if first.module is None else named(first.module)
     return Finding("LR401", "non-finite", "critical", where, f"{_place(first)} {_cause(first)}", evidence, remedies)
 
@@ -68,6 +89,12 @@ def _cause(first: NonFinite) -> str:
     """What that means, in one sentence."""
     if first.cause == "data":
         return "It came in with the data: the network is not at fault. Find and mend the inputs that hold it."
+    if first.cause == "overflow" and first.operation in PLACES:
+        what = "slope" if first.direction == "backward" else "value"
+        return (
+            f"All inputs and weights were finite: the operation has no finite {what} for what it was given. Keep its "
+            "input away from there, with a clamp or a small constant added."
+        )
     if first.cause == "overflow" and first.direction == "backward":
         return "All inputs and weights were finite: the gradient grew too large on its way back."
     if first.cause == "overflow":

@@ -21,10 +21,13 @@ from longreach.record import NonFinite
 
 # Nodes looked at: some thousand unrolled steps, a few seconds.
 MOST_NODES = 200_000
+# A graph whose nodes Python has an object for is taken down one call inside the other: at its end, in the hands of the
+# script, a deep one would exhaust the stack. The nodes of larger graphs than this live until the process ends.
+SAFE_NODES = 2000
 # So many uses of one weight, evenly spaced, are a walk through time.
 FEWEST_STEPS = 4
 # Operations that save what they read but not what they gave: it is computed again.
-OF_ONE = ("Log", "Log2", "Log10", "Log1p", "Acos", "Asin", "Atanh", "Acosh", "Cosh", "Sinh")
+OF_ONE = ("Log", "Log2", "Log10", "Log1P", "Acos", "Asin", "Atanh", "Acosh", "Cosh", "Sinh")
 OF_TWO = {"Div": "other", "Mul": "other", "Mm": "mat2", "Bmm": "mat2", "Addmm": "mat2", "Pow": "exponent"}
 # Operations that give finite numbers, or none but infinities, for finite numbers: a NaN in their result was given.
 LINEAR = ("Add", "Sub", "Rsub", "Neg", "Sum", "Mean", "Where", "Cat", "Stack", "Index", "MaskedFill", "ConstantPadNd")
@@ -34,9 +37,9 @@ HANDING_ON = (
     *("Select", "Slice", "Unbind", "Split", "UnsafeSplit", "SplitWithSizes", "Alias", "ToCopy", "Relu", "LeakyRelu"),
 )
 WORDS = {
-    "Addmm": "linear",
-    "Mm": "matmul",
-    "Bmm": "matmul",
+    "Addmm": "matrix product",
+    "Mm": "matrix product",
+    "Bmm": "matrix product",
     "Div": "division",
     "Reciprocal": "division",
     "Mul": "multiplication",
@@ -249,7 +252,7 @@ def operation(node: Node) -> str:
         mode = getattr(node, "_saved_mode", None)
         return RNN_MODES[mode] if isinstance(mode, int) else "recurrent layer"
     name = name_of(node)
-    return WORDS.get(name) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    return WORDS.get(name) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def number_of(node: Node) -> int:
@@ -274,9 +277,8 @@ def operations_before(root: Node | None) -> list[Node]:
         if node is not None and node not in seen:
             seen.add(node)
             frontier += [before for before, _ in node.next_functions]
-    # Python now has an object for every node, and a graph of such is taken down one call inside the other: its death,
-    # in the hands of the script, would exhaust the stack. These nodes live until the process ends.
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(seen))
+    if len(seen) > SAFE_NODES:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(seen))
     return sorted((node for node in seen if parameter_of(node) is None), key=number_of)
 
 

@@ -55,6 +55,8 @@ class Sentinel:
         if self._found:
             return
         self._root = root.grad_fn
+        if self._pending is not None and _all_finite(self._parameters()):
+            self._pending = None  # thrown away by the script
         if (may_wait or root.device.type == "cpu") and not bool(root.detach().isfinite().all()):
             self._keep(_post_mortem(root, self._names, step), store)
 
@@ -63,11 +65,11 @@ class Sentinel:
 
         Returns the seconds that it took.
         """
-        root, self._root = self._root, None
-        if self._found or root is None:
+        root, parameters = self._root, [] if self._found else self._parameters()
+        if root is None or not parameters:
             return 0.0
+        self._root = None
         began = time.perf_counter()
-        parameters = self._parameters()
         if _all_finite(parameters):
             self._pending = None
         elif self._pending is None:
@@ -142,9 +144,14 @@ def in_gradients(spoilt: Spoilt, names: Names) -> NonFinite:
         return NonFinite(spoilt.step, "backward", cause, module, gradient, None, bad[nearest])
     low = used.get(nearest, -1)
     high = min((used[p] for p in spoilt.gradients if p not in bad and used.get(p, -1) > low), default=math.inf)
-    steep = {operation(node) for node in nodes if low <= number_of(node) < high and name_of(node) in STEEP}
+    steep = {operation(node) for node in nodes if low <= number_of(node) < high and _is_steep(node)}
     told = steep.pop() if len(steep) == 1 else gradient
     return NonFinite(spoilt.step, "backward", "overflow", module, told, None, bad[nearest])
+
+
+def _is_steep(node: Node) -> bool:
+    squared = node.name() == "PowBackward0" and getattr(node, "_saved_exponent", 0) >= 1  # a number, never freed
+    return name_of(node) in STEEP and not squared
 
 
 def _error_was_sound(module: str | None, spoilt: Spoilt, names: Names) -> bool:
