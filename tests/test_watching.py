@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -236,6 +237,34 @@ def test_memory_stays_flat(tmp_path):
                 sizes.append(sum(t.nbytes for t in tensors))
     assert watch.steps == 601
     assert sizes[1] <= sizes[0] + 1024
+
+
+def test_models_that_the_script_gives_up_are_not_kept_alive():
+    """One model after the other, as in a search over settings."""
+    alive = []
+    with Watch(budget=1.0) as watch:
+        for _ in range(3):
+            net = Net()
+            opt = torch.optim.SGD(net.parameters(), lr=0.1)
+            alive.append(weakref.ref(net))
+            for _ in range(3):
+                net(torch.randn(5, 2, 3)).sum().backward()
+                opt.step()
+        del net, opt
+        gc.collect()
+        assert [ref() for ref in alive] == [None, None, None]
+    assert {key.module for key in watch.store.curves()} == {"rnn", "net2.rnn", "net3.rnn"}
+
+
+def test_forward_passes_without_a_backward_do_not_pile_up(monkeypatch):
+    from longreach.probes import trace
+
+    monkeypatch.setattr(trace, "MOST_KEPT", 1000)
+    net = Net()
+    with Watch() as watch:
+        for _ in range(50):
+            net(torch.randn(5, 4, 3))
+        assert sum(visit.inputs.numel() for visit in watch._observer._trace.fused) <= 1000
 
 
 def test_a_failing_probe_is_told_and_training_goes_on(monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from weakref import WeakKeyDictionary, WeakSet
 
 from torch import nn
 
@@ -12,13 +13,15 @@ class Names:
     Modules of a second model, and a recurrent layer that is itself the model, are named after the variable that holds
     the model in the main script, or else after its class.
 
-    compiled  models, or bare functions, that torch.compile was given
+    compiled  whether torch.compile was given anything
+    Holds     no module alive: a script may give its models up
     """
 
     def __init__(self, model: nn.Module | None = None):
         self._roots: list[str] = []
-        self._known: dict[nn.Module, str] = {}
-        self.compiled: list[object] = []
+        self._known: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
+        self._compiled: WeakSet[nn.Module] = WeakSet()
+        self.compiled = False
         if model is not None:
             self.learn([model])
 
@@ -27,16 +30,16 @@ class Names:
         for root in roots:
             inner = getattr(root, "_orig_mod", None)
             if isinstance(inner, nn.Module):
-                self.compiled.append(inner)
-                root = inner
-            if root not in self._known:
+                self.learn_compiled(inner)
+            elif root not in self._known:
                 self._add(root)
 
     def learn_compiled(self, code: object) -> None:
         """What torch.compile was given: a model, a method of one, or a function."""
+        self.compiled = True
         model = getattr(code, "__self__", code)
-        self.compiled.append(model)
         if isinstance(model, nn.Module):
+            self._compiled.add(model)
             self.learn([model])
 
     def _add(self, root: nn.Module) -> None:
@@ -65,8 +68,7 @@ class Names:
     def visible(self) -> list[nn.Module]:
         """Recurrent modules and embeddings of compiled models: these run outside of compiled code."""
         kinds = (nn.RNNBase, nn.Embedding)
-        models = [model for model in self.compiled if isinstance(model, nn.Module)]
-        return [part for model in models for part in model.modules() if isinstance(part, kinds)]
+        return [part for model in self._compiled for part in model.modules() if isinstance(part, kinds)]
 
 
 def _called(root: nn.Module, taken: list[str]) -> str:

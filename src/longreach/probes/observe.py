@@ -1,6 +1,7 @@
 """One sampled training step from opening to closing: trace it, measure it, store what it leaves."""
 
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -34,7 +35,7 @@ class Observer:
         self.seconds = 0.0
         self._generator = torch.Generator().manual_seed(0)  # our own: the script's random state stays untouched
         self._narrow: dict[tuple[str, str], pairs.Narrow] = {}
-        self._only: list[nn.Module] = []
+        self._only: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # a script may give its models up
         self._trace: Trace | None = None
         self._chains: list[ChainVisit] = []
         self._step, self._with_curves = 0, False
@@ -48,10 +49,10 @@ class Observer:
         """Put the hooks on for the step that begins now."""
         # hooks on all modules would be compiled into compiled code
         everything = self.names.visible() if self.names.compiled else None
-        only = self._only if self._only and not with_curves else everything
+        only = list(self._only) if self._only and not with_curves else everything
         self._step, self._with_curves, self.seconds = step, with_curves, 0.0
         self.sequences = 0
-        self._trace = Trace(only=only, most_rows=PAIR_ROWS, turn=step, spare_compiled=bool(self.names.compiled))
+        self._trace = Trace(only=only, most_rows=PAIR_ROWS, turn=step, spare_compiled=self.names.compiled)
         self._trace.start()
 
     def spare_compiled_code(self) -> None:
@@ -108,7 +109,7 @@ class Observer:
         modules = [visit.module for visit in visits] + [visit.chain.module for visit in chains]
         self.fruitless = 0 if modules else self.fruitless + 1
         around = [module for visit in chains for module, _ in visit.around]
-        self._only = list(dict.fromkeys([*self._only, *modules, *trace.lookups, *around]))
+        self._only.update([*modules, *trace.lookups, *around])
 
     def _collect(self, trace: Trace, visits: list[FusedVisit], chains: list[ChainVisit]) -> None:
         for visit in visits:

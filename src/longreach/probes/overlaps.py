@@ -32,9 +32,7 @@ def without_overlaps(pairs: Sequence[Pairs]) -> list[Pairs]:
     kept = []
     for sample, found in zip(reversed(pairs), reversed(runs), strict=True):
         new = [row for row, hashes in enumerate(found) if _is_new(hashes, known)]
-        kept.append(
-            replace(sample, inputs=sample.inputs[new], errors=sample.errors[new], lengths=sample.lengths[new])
-        )
+        kept.append(replace(sample, inputs=sample.inputs[new], errors=sample.errors[new], lengths=sample.lengths[new]))
     return kept[::-1]
 
 

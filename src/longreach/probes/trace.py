@@ -20,6 +20,8 @@ from longreach.probes.loop import Chain, tensors_in
 PATIENCE = 3
 # What is copied of one call's input: at most so many numbers, unless that were fewer rows than a median can do with.
 MOST_NUMBERS, FEWEST_ROWS = 4_000_000, 8
+# What is kept of all calls between two backward passes: the latest, up to this.
+MOST_KEPT = 4 * MOST_NUMBERS
 
 
 @dataclass
@@ -190,7 +192,7 @@ class Trace:
         results = tensors_in(result)
         if not any(leaf.requires_grad for leaf in results):
             return
-        if isinstance(module, nn.RNNBase):
+        if isinstance(module, nn.RNNBase) and isinstance(result, tuple) and len(result) == 2:
             self._look_at_fused(module, arguments, keywords, result)
         self._look_at_cell(module, tensors_in((arguments, keywords)), results)
 
@@ -233,6 +235,8 @@ class Trace:
             if leaf.requires_grad:
                 leaf.register_hook(lambda gradient, name=name: self._keep(visit, name, gradient))
         self.fused.append(visit)
+        while len(self.fused) > 1 and sum(kept.inputs.numel() for kept in self.fused) > MOST_KEPT:
+            self.fused.pop(0)
 
     def _keep(self, visit: FusedVisit, name: str, gradient: Tensor) -> None:
         with self._timed():
