@@ -37,12 +37,21 @@ def test_a_dense_set_of_windows_is_thinned_to_what_the_series_holds():
     assert 6 <= count <= 12  # 12 would fit without a gap
 
 
-@pytest.mark.parametrize("kind", ["noise", "one-hot", "copying", "tokens", "short", "constant"])
+def test_windows_of_a_text_are_thinned_too():
+    text = np.random.default_rng(0).integers(5, size=(3000, 1))
+    starts = np.random.default_rng(1).integers(2900, size=300)
+    (count,) = kept([sample(windows(text, starts, 100).astype(np.int64), tokens=True)])
+    assert 18 <= count <= 33
+
+
+@pytest.mark.parametrize("kind", ["noise", "one-hot", "coin", "dna", "copying", "tokens", "short", "constant"])
 def test_sequences_of_their_own_are_all_kept(kind):
     rng = np.random.default_rng(0)
     inputs = {
         "noise": rng.standard_normal((50, 60, 2)),
         "one-hot": np.eye(6)[rng.integers(6, size=(50, 60))],
+        "coin": rng.integers(2, size=(50, 60, 1)).astype(float),
+        "dna": np.eye(4)[rng.integers(4, size=(50, 200))],
         "copying": np.concatenate([np.eye(9)[rng.integers(8, size=(50, 10))], np.tile(np.eye(9)[8], (50, 90, 1))], 1),
         "tokens": rng.integers(40, size=(50, 60, 1)),
         "short": rng.integers(2, size=(50, 5, 1)),
