@@ -81,11 +81,15 @@ def _repeats(values: Hashes) -> int:
 
 
 def _steps(rows: np.ndarray) -> Hashes:
-    """One number for each step: equal for equal steps, and hardly ever otherwise."""
+    """One number for each step that differs from the one before: equal for equal steps, and hardly ever otherwise.
+
+    A stretch in which nothing changes (padding, a stuck sensor) looks like any other such stretch: it counts as a step.
+    """
     words = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)
     words = np.pad(words, ((0, 0), (0, -words.shape[1] % 8))).view(np.uint64)
     weights = np.random.default_rng(0).integers(2**63, size=words.shape[1], dtype=np.uint64) * 2 + 1
-    return _mixed((words * weights).sum(axis=1, dtype=np.uint64))
+    numbers = _mixed((words * weights).sum(axis=1, dtype=np.uint64))
+    return numbers[np.append(True, numbers[1:] != numbers[:-1])] if len(numbers) else numbers
 
 
 def _runs(steps: Hashes, length: int) -> Hashes:
