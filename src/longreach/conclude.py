@@ -54,7 +54,7 @@ def _layer(key: LayerKey, curves: list[Curve], need: Need | None, at_start: Need
         denormals=reach.denormals(late),
         blind=None
         if need is not None
-        else "need could not be tested: no finite error arrived, or its inputs were not seen",
+        else "need could not be tested: no finite error arrived, or its inputs were not seen or never changed",
     )
 
 

@@ -153,8 +153,8 @@ class Watch:
         if roots:
             loss = roots[0].detach()
             self._window.append(loss if loss.numel() == 1 else loss.mean())
-            self._sentinel.look_at_loss(roots[0], self.steps, self.store, may_wait=self._kind is not None)
             self._observer.before_backward(roots[0], gradients[0] if gradients else None)
+            self._sentinel.look_at_loss(roots[0], self.steps, self.store, may_wait=self._kind is not None)
 
     def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
         if not self._resting() and self._window:

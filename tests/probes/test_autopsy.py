@@ -56,7 +56,7 @@ def test_nan_in_the_data_of_a_fused_layer(kind, num_layers, batch_first, bidirec
     event = found(net, net(batch(batch_first=batch_first)).square().mean())
     assert (event.step, event.direction, event.cause, event.value) == (3, "forward", "data", "nan")
     assert (event.module, event.time_step) == ("embed" if before else "rnn", BAD)
-    assert event.operation == ("matrix product" if before or kind != "lstm" else "LSTM")
+    assert event.operation == ("matmul" if before or kind != "lstm" else "LSTM")
 
 
 @pytest.mark.parametrize("before", [False, True])
@@ -67,7 +67,7 @@ def test_nan_in_the_data_of_a_loop_over_cells(kind, before):
     assert (event.cause, event.module, event.operation, event.time_step) == (
         "data",
         "embed" if before else "rnn",
-        "matrix product",
+        "matmul",
         BAD,
     )
 
@@ -83,7 +83,7 @@ def test_nan_in_the_data_of_a_plain_network():
     x = torch.randn(ROWS, 2)
     x[0] = math.nan
     event = found(net, net(x).mean())
-    assert (event.cause, event.module, event.operation, event.time_step) == ("data", "0", "matrix product", None)
+    assert (event.cause, event.module, event.operation, event.time_step) == ("data", "0", "matmul", None)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_state_that_grows_overflows_at_the_step_that_theory_says(batch_first):
         rnn.weight_hh_l0.fill_(100.0)
     x = torch.ones(30, 2, 1)
     event = found(rnn, rnn(x.transpose(0, 1) if batch_first else x)[0].mean())
-    assert (event.cause, event.module, event.operation) == ("overflow", "rnn", "matrix product")
+    assert (event.cause, event.module, event.operation) == ("overflow", "rnn", "matmul")
     assert (event.time_step, event.value) == (20, "inf")
 
 
@@ -241,7 +241,7 @@ def test_every_precision(dtype):
     with torch.no_grad():
         net.weight.fill_(float(torch.finfo(dtype).max) / 2)
     event = found(net, net(torch.full((1, 1), 4.0, dtype=dtype)).sum())
-    assert (event.cause, event.module, event.operation, event.value) == ("overflow", "linear", "matrix product", "inf")
+    assert (event.cause, event.module, event.operation, event.value) == ("overflow", "linear", "matmul", "inf")
 
 
 def test_autocast_overflows_in_half_precision():
@@ -251,7 +251,7 @@ def test_autocast_overflows_in_half_precision():
     with torch.autocast("cpu", dtype=torch.float16):
         loss = net(torch.full((ROWS, 2), 6e4)).mean()
     event = found(net, loss)
-    assert (event.cause, event.module, event.operation) == ("overflow", "0", "matrix product")
+    assert (event.cause, event.module, event.operation) == ("overflow", "0", "matmul")
 
 
 def test_a_deep_graph_survives_being_looked_at():

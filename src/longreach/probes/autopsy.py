@@ -37,9 +37,9 @@ HANDING_ON = (
     *("Select", "Slice", "Unbind", "Split", "UnsafeSplit", "SplitWithSizes", "Alias", "ToCopy", "Relu", "LeakyRelu"),
 )
 WORDS = {
-    "Addmm": "matrix product",
-    "Mm": "matrix product",
-    "Bmm": "matrix product",
+    "Addmm": "matmul",
+    "Mm": "matmul",
+    "Bmm": "matmul",
     "Div": "division",
     "Reciprocal": "division",
     "Mul": "multiplication",
