@@ -20,7 +20,7 @@ from longreach.probes.names import Names
 from longreach.record import NonFinite
 
 # Nodes looked at: some thousand unrolled steps, a few seconds.
-MOST_NODES = 200_000
+MOST_NODES = 100_000
 # A graph whose nodes Python has an object for is taken down one call inside the other: at its end, in the hands of the
 # script, a deep one would exhaust the stack. The nodes of larger graphs than this live until the process ends.
 SAFE_NODES = 2000
