@@ -86,7 +86,7 @@ class Layer:
     kind        "RNN tanh", "RNN relu", "GRU", "LSTM", or the class name of a cell called in a loop
     index       the layer's place in a stack, 0 the lowest; need is the module's and stands in each of its layers
     direction   "forward" or "reverse"; lags of a reverse layer count forward in time
-    hidden      number of entries of its state
+    hidden      number of its units
     need_start  the same test on the first sequences of the run: what the data offer an untrained network
     blind       why something could not be measured here; None if everything was
     """

@@ -5,6 +5,7 @@ from tests.diagnosis.literals import LEARNT, layer, need, reach, record
 
 from longreach.diagnosis.finding import Finding
 from longreach.diagnosis.vanishing_in_time import vanishing_in_time
+from longreach.record import LossCurve
 
 
 def test_the_whole_finding():
@@ -55,6 +56,15 @@ def test_need_beyond_reach(lag, fires):
 )
 def test_stays_silent(silent):
     assert vanishing_in_time(record(silent)) == ()
+
+
+@pytest.mark.parametrize(("end", "severity"), [(0.81, "critical"), (0.79, "warning")])
+def test_a_warning_where_the_rest_of_the_task_is_being_learned(end, severity):
+    loss = LossCurve(tuple(range(100)), (3.0,) * 10 + (1.0,) * 60 + (end,) * 30)
+    (finding,) = vanishing_in_time(record(layer(reach=reach(11), need=need(140)), loss=loss))
+    assert finding.severity == severity
+    told = finding.summary.endswith("What lies within reach is being learned: the loss fell by 21%.")
+    assert told is (severity == "warning")
 
 
 def test_stays_silent_on_a_solved_task():

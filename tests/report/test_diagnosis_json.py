@@ -70,6 +70,7 @@ def test_what_programs_find():
     ]
     assert [finding["code"] for finding in content["findings"]] == ["LR101", "LR401"]
     assert content["findings"][0]["evidence"]["need"] == 140
+    assert content["undecided"] is False
     assert (content["overhead"], content["steps"], content["seconds"]) == (0.013, 600, 84.2)
     assert content["loss"] == {"steps": [0, 1], "values": [1.0, "inf"]}
     assert (content["notes"], content["run"]) == (["a note"], {"script": "train.py"})

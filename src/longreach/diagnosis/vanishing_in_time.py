@@ -1,7 +1,7 @@
 """LR101 vanishing-in-time."""
 
 from longreach.diagnosis.finding import Finding, Severity
-from longreach.diagnosis.loss_trend import solved
+from longreach.diagnosis.loss_trend import fall, solved
 from longreach.diagnosis.stacks import Stack, stacks
 from longreach.diagnosis.wording import counted, percent
 from longreach.record import Record
@@ -12,6 +12,7 @@ REMEDIES = {
     "RNN relu": ("identity-init", "orthogonal-init", "lstm", "gru", "skip", "linear-recurrent"),
 }
 OTHERWISE = ("orthogonal-init", "lstm", "gru", "skip", "linear-recurrent")
+STILL_LEARNING = 0.2  # of the early loss: a network that is stuck does not come to lose a fifth of it
 
 
 def vanishing_in_time(record: Record) -> tuple[Finding, ...]:
@@ -21,8 +22,9 @@ def vanishing_in_time(record: Record) -> tuple[Finding, ...]:
                     down may go back in time in any of them
     Why it matters  the weights never hear that the far input mattered; training for longer does not change that
     Threshold       need > reach. Each carries its own: reach the gain at which it ends, need the level of its test.
-                    A warning instead of critical where the other direction of the module has a need within its own
-                    reach: the same input may be learned from that side
+                    A warning instead of critical where the loss falls all the same, by a fifth from the first
+                    quarter of the run to the last: most of the task may lie within reach; and where the other direction
+                    of the module has a need within its own reach: the same input may be learned from that side
     Stays silent    where nothing is needed beyond reach: there a short reach does no harm; where the gradient did not
                     fade within the horizon; where the loss fell to 5 % of its start: the small error of a solved task
                     may still depend on far inputs, with nothing to gain; where a layer's reach could not be measured
@@ -34,7 +36,8 @@ def vanishing_in_time(record: Record) -> tuple[Finding, ...]:
     if solved(record.loss):
         return ()
     everything = stacks(record)
-    return tuple(finding for stack in everything if (finding := _judge(stack, everything)))
+    fallen = fall(record.loss) or 0.0
+    return tuple(finding for stack in everything if (finding := _judge(stack, everything, fallen)))
 
 
 def beyond_reach(stack: Stack) -> bool:
@@ -45,18 +48,20 @@ def beyond_reach(stack: Stack) -> bool:
     return carrier.reach.lag < min(need.lag, carrier.reach.horizon)
 
 
-def _judge(stack: Stack, everything: tuple[Stack, ...]) -> Finding | None:
+def _judge(stack: Stack, everything: tuple[Stack, ...], fallen: float) -> Finding | None:
     need, carrier = stack.need, stack.carrier
     if not beyond_reach(stack) or carrier is None or carrier.reach is None or need is None or need.lag is None:
         return None
     reach = carrier.reach
     covered = any(_hears(other) for other in everything if other.module == stack.module and other != stack)
-    severity: Severity = "warning" if covered else "critical"
+    severity: Severity = "warning" if covered or fallen >= STILL_LEARNING else "critical"
     summary = (
         f"The error still depends on the input {counted(need.lag, 'step')} back, which the network has not learned to "
         f"use. Of a gradient sent back, {percent(reach.threshold)} is left after {counted(reach.lag, 'step')} and ever "
         "less beyond: the weights hardly hear of that input, however long they train."
     )
+    if fallen >= STILL_LEARNING:
+        summary += f" What lies within reach is being learned: the loss fell by {percent(fallen)}."
     if covered:
         summary += " The module also reads the sequence from the other side, which may learn it instead."
     evidence = {

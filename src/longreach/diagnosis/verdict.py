@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from longreach.diagnosis.finding import Finding
+from longreach.diagnosis.stacks import useful
 from longreach.record import Record
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ class Diagnosis:
     def verdict(self) -> str:
         """The name of the gravest finding, or "healthy"."""
         return self.gravest.name if self.gravest else HEALTHY
+
+    @property
+    def undecided(self) -> bool:
+        """Nothing was found, and nothing was tested well enough for that to mean something."""
+        return not self.findings and not any(useful(layer.need) for layer in self.record.layers)
 
     def __str__(self) -> str:
         from longreach.report import terminal  # drawing lies above judging: known here only when asked to draw

@@ -49,8 +49,8 @@ def measure(call: FusedCall, name: str, step: int, generator: torch.Generator) -
             cell_error = call.last_error[1][place] if len(call.last_error) > 1 else None
             curve = _curve(strand, error.detach(), cell_error, call, step, generator)
             direction = "reverse" if reverse else "forward"
-            hidden = sum(part.shape[1] for part in strand.start)
-            found.append((LayerKey(name, KINDS[call.module.mode], layer, direction, hidden), curve))
+            key = LayerKey(name, KINDS[call.module.mode], layer, direction, call.module.hidden_size)
+            found.append((key, curve))
     return found
 
 

@@ -156,7 +156,8 @@ def measure(
     entries = side_by_side(seed, rows)
     subnormal = subnormal_share(sent, entries.double().norm(dim=1).log(), end[0].dtype)[read]
     curve = summarised(step, lags, *(part.cpu().numpy() for part in (gain, sent.log_norm[read], subnormal)))
-    return LayerKey(name, _kind(chain.module), 0, "forward", entries.shape[1]), curve
+    units = getattr(chain.module, "hidden_size", side_by_side(end[:1], rows).shape[1])
+    return LayerKey(name, _kind(chain.module), 0, "forward", int(units)), curve
 
 
 def _kind(module: nn.Module) -> str:

@@ -10,7 +10,7 @@ from longreach.probes.samples import Pairs
 from longreach.probes.trace import ChainVisit, Embedded, FusedVisit
 
 # Wider inputs are seen through their principal directions, errors through those that carry most of their energy.
-MOST_FEATURES, MOST_DIRECTIONS = 32, 4
+MOST_FEATURES, MOST_DIRECTIONS = 32, 8
 # Errors are told apart by so many vectors of them; more would cost time and change no direction.
 MOST_VECTORS = 512
 

@@ -27,6 +27,7 @@ def render(diagnosis: Diagnosis) -> str:
     content = {
         "schema": SCHEMA,
         "verdict": diagnosis.verdict,
+        "undecided": diagnosis.undecided,
         "findings": [asdict(finding) for finding in diagnosis.findings],
         "layers": [_layer(layer) for layer in diagnosis.record.layers],
         "overhead": diagnosis.record.overhead,

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from longreach.diagnosis.finding import SEVERITIES, Finding
 from longreach.diagnosis.loss_trend import fall
-from longreach.diagnosis.stacks import Stack, named, stacks, useful
+from longreach.diagnosis.stacks import Stack, named, stacks
 from longreach.diagnosis.vanishing_in_time import beyond_reach
 from longreach.diagnosis.verdict import HEALTHY, Diagnosis
 from longreach.diagnosis.wording import counted, percent
@@ -227,7 +227,7 @@ def _cells(place: Place, horizon: str) -> tuple[str, ...]:
 def _verdict(page: Page, diagnosis: Diagnosis) -> None:
     gravest = diagnosis.gravest
     if gravest is None:
-        verdict, text = _without_finding(diagnosis.record)
+        verdict, text = _without_finding(diagnosis)
         page.line(("  verdict  ", "plain"), (verdict, "healthy" if verdict == HEALTHY else "strong"))
         page.paragraph(text)
         page.gap()
@@ -276,8 +276,9 @@ def _enumerated(names: list[str], most: int = 4) -> str:
     return ", ".join(shown) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _without_finding(record: Record) -> tuple[str, str]:
+def _without_finding(diagnosis: Diagnosis) -> tuple[str, str]:
     """What to say where no rule spoke: healthy is said only of what was tested."""
+    record = diagnosis.record
     if not record.steps:
         return "nothing to judge", "No training step was seen."
     if not record.layers:
@@ -287,7 +288,7 @@ def _without_finding(record: Record) -> tuple[str, str]:
         )
     if not any(layer.reach for layer in record.layers):
         return "nothing to judge", "How far the gradient reaches could not be measured in any recurrent layer."
-    if not any(useful(layer.need) for layer in record.layers):
+    if diagnosis.undecided:
         return "undecided", "How far the data need the gradient to reach could not be tested well enough to judge."
     if any(beyond_reach(stack) for stack in stacks(record)):
         return (
