@@ -1,4 +1,4 @@
-"""When to look: a few forced samples that a verdict needs, then as many as the time budget pays for."""
+"""When to look: as a verdict needs it, within an advance on the budget of a minute; then as the time budget allows."""
 
 import math
 import time
@@ -9,12 +9,16 @@ import time
 SEQUENCES, CURVE_SPACING = 512, 1.7
 # Of the budget, the part that pays for curves; the rest collects pairs.
 CURVES_SHARE = 0.5
+# A run of a minute keeps to its budget. Until then it may spend that minute's budget in advance: this part of it at
+# once, the rest with the square root of time, so that there is something left wherever the run ends.
+MINUTE, AT_ONCE = 60.0, 0.25
 
 
 class Sampler:
-    """Spends at most `budget` of the wall time, forced samples apart, by measuring its own cost.
+    """Spends at most `budget` of the wall time of a run of a minute or more, by measuring its own cost.
 
-    A sample of pairs collects inputs and errors; a sample of curves measures gain and signal besides.
+    A sample of pairs collects inputs and errors; a sample of curves measures gain and signal besides. The first sample
+    is taken whatever it costs.
     """
 
     def __init__(self, budget: float):
@@ -23,6 +27,8 @@ class Sampler:
         self.spent = {"pairs": 0.0, "curves": 0.0, "upkeep": 0.0}
         self._cost = {"pairs": 0.0, "curves": 0.0}
         self._collected, self._rows = 0, 1
+        self._usual = 0.0  # seconds of a step that is not sampled
+        self._doubtful: list[tuple[str, float, float]] = []  # sampled steps, until it is known what is usual
         self._next = {"pairs": 0, "curves": 0}
 
     @property
@@ -38,7 +44,7 @@ class Sampler:
     def due(self, step: int) -> str | None:
         """What to take at this step: "curves" (which includes pairs), "pairs" or nothing."""
         for kind in ("curves", "pairs"):
-            if step >= self._next[kind] or self._affordable(kind):
+            if (step >= self._next[kind] and self._advanced(kind)) or self._affordable(kind):
                 self._plan(kind, step)
                 return kind
         return None
@@ -47,6 +53,24 @@ class Sampler:
         """A sample of pairs has brought so many sequences."""
         self._collected += sequences
         self._rows = max(sequences, 1)
+
+    def step_took(self, seconds: float, kind: str | None, booked: float = 0.0) -> None:
+        """A step is over; of a sampled one, `booked` seconds are known to be ours.
+
+        What it took beyond that and beyond the usual is ours too, as far as it can be told from an evaluation that ran
+        in between: at most as much again.
+        """
+        if kind is not None:
+            self.charge(kind, booked)
+            self._doubtful.append((kind, seconds - booked, booked))
+        else:
+            self._usual = seconds if self._usual == 0 else 0.9 * self._usual + 0.1 * min(seconds, 3 * self._usual)
+        if self._usual:
+            for sampled, rest, known in self._doubtful:
+                hidden = min(max(rest - self._usual, 0.0), known)
+                self.spent[sampled] += hidden
+                self._cost[sampled] = max(self._cost[sampled], known + hidden)
+            self._doubtful = []
 
     def charge(self, kind: str, seconds: float) -> None:
         """Book what something has cost."""
@@ -60,10 +84,19 @@ class Sampler:
         """Whether the budget has room for so much more."""
         return self.total_spent + seconds <= self.budget * self.elapsed
 
+    def _advanced(self, kind: str) -> bool:
+        elapsed = self.elapsed
+        if elapsed < MINUTE:
+            elapsed = AT_ONCE * MINUTE + (1 - AT_ONCE) * math.sqrt(MINUTE * elapsed)
+        room = self.spent[kind] + self._cost[kind] <= self._share(kind) * self.budget * elapsed
+        return self.total_spent == 0 or (room and self.total_spent + self._cost[kind] <= self.budget * elapsed)
+
+    def _share(self, kind: str) -> float:
+        return CURVES_SHARE if kind == "curves" else 1 - CURVES_SHARE
+
     def _affordable(self, kind: str) -> bool:
-        share = CURVES_SHARE if kind == "curves" else 1 - CURVES_SHARE
         cost = self._cost[kind]
-        room = self.spent[kind] + cost <= share * self.budget * self.elapsed
+        room = self.spent[kind] + cost <= self._share(kind) * self.budget * self.elapsed
         return cost > 0 and room and self.can_afford(cost)
 
     def _plan(self, kind: str, step: int) -> None:

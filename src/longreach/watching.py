@@ -65,7 +65,7 @@ class Watch:
         self._kind: str | None = None
         self._window: list[Tensor] = []  # losses of the backward passes since the last optimizer step
         self._losses: list[tuple[int, Tensor]] = []  # not yet written
-        self._written = 0.0
+        self._written = self._opened = 0.0
         self._undo: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
@@ -182,12 +182,14 @@ class Watch:
     def _open_window(self) -> None:
         rarely = self._observer.fruitless >= GIVE_UP_AFTER and self.steps & (self.steps - 1)
         self._kind = None if rarely or self._blind else self._sampler.due(self.steps)
+        self._opened = time.perf_counter()
         if self._kind is not None:
             self._observer.open(self.steps, with_curves=self._kind == "curves")
 
     def _close_window(self) -> None:
-        if self._observer.is_open and self._kind is not None:
-            self._sampler.charge(self._kind, self._observer.close())
+        booked = self._observer.close()
+        self._sampler.step_took(time.perf_counter() - self._opened, self._kind, booked)
+        if self._kind is not None:
             self._sampler.collected(self._observer.sequences)
 
     def _write(self) -> None:
