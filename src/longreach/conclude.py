@@ -13,7 +13,7 @@ from longreach.store import Store
 # An untrained network's errors show what the data offer; so many sequences give the test its power.
 START_SEQUENCES = 512
 # What is still missing is read from the second half of the run, or from a little more where that holds few sequences.
-FEWEST_LATE_SEQUENCES = 256
+FEWEST_LATE_SEQUENCES = 384
 LOSS_POINTS = 512
 
 

@@ -85,11 +85,13 @@ def _steps(rows: np.ndarray) -> Hashes:
 
     A stretch in which nothing changes (padding, a stuck sensor) looks like any other such stretch: it counts as a step.
     """
+    if not len(rows):
+        return np.empty(0, np.uint64)
     words = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)
     words = np.pad(words, ((0, 0), (0, -words.shape[1] % 8))).view(np.uint64)
     weights = np.random.default_rng(0).integers(2**63, size=words.shape[1], dtype=np.uint64) * 2 + 1
     numbers = _mixed((words * weights).sum(axis=1, dtype=np.uint64))
-    return numbers[np.append(True, numbers[1:] != numbers[:-1])] if len(numbers) else numbers
+    return numbers[np.append(True, numbers[1:] != numbers[:-1])]
 
 
 def _runs(steps: Hashes, length: int) -> Hashes:
