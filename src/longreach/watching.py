@@ -167,7 +167,9 @@ class Watch:
             with self._guarded():
                 self._sentinel.after_step(self.store)
                 self._close_window()
-                self._losses.append((self.steps, torch.stack([loss.reshape(()) for loss in self._window]).mean()))
+                several = len(self._window) > 1
+                loss = torch.stack([part.reshape(()) for part in self._window]).mean() if several else self._window[0]
+                self._losses.append((self.steps, loss))
                 self._window = []
                 self.steps += 1
                 if time.perf_counter() - self._written > COMMIT_EVERY:
