@@ -62,6 +62,16 @@ def test_what_an_untrained_network_lacked_is_told_from_what_a_trained_one_lacks(
     assert layer.blind is None
 
 
+def test_a_need_that_the_start_did_not_show_is_held_to_a_stricter_level():
+    def judged(depends):
+        pairs = [sample(step, None) for step in range(8)] + [sample(step, depends) for step in range(50, 60)]
+        return conclude(stored(curves=[curve(0)], pairs=pairs, steps=60)).layers[0].need
+
+    assert (judged(7).lag, judged(7).level) == (7, 0.001)
+    assert judged(7).p_value <= 0.001
+    assert (judged(None).lag, judged(None).level) == (None, 0.01)
+
+
 def test_a_record_without_anything_is_a_record():
     record = conclude(stored())
     assert (record.steps, record.layers, record.loss, record.overhead) == (0, (), None, 0.0)
