@@ -88,16 +88,16 @@ class Sampler:
         elapsed = self.elapsed
         if elapsed < MINUTE:
             elapsed = AT_ONCE * MINUTE + (1 - AT_ONCE) * math.sqrt(MINUTE * elapsed)
-        room = self.spent[kind] + self._cost[kind] <= self._share(kind) * self.budget * elapsed
-        return self.total_spent == 0 or (room and self.total_spent + self._cost[kind] <= self.budget * elapsed)
-
-    def _share(self, kind: str) -> float:
-        return CURVES_SHARE if kind == "curves" else 1 - CURVES_SHARE
+        return self.total_spent == 0 or self._fits(kind, elapsed)
 
     def _affordable(self, kind: str) -> bool:
-        cost = self._cost[kind]
-        room = self.spent[kind] + cost <= self._share(kind) * self.budget * self.elapsed
-        return cost > 0 and room and self.can_afford(cost)
+        return self._cost[kind] > 0 and self._fits(kind, self.elapsed)
+
+    def _fits(self, kind: str, seconds: float) -> bool:
+        """Whether the budget of so many seconds has room for one more sample, and this kind's part of it too."""
+        share = CURVES_SHARE if kind == "curves" else 1 - CURVES_SHARE
+        budget, cost = self.budget * seconds, self._cost[kind]
+        return self.total_spent + cost <= budget and self.spent[kind] + cost <= share * budget
 
     def _plan(self, kind: str, step: int) -> None:
         # steps apart by this factor: the second half of any run holds SEQUENCES / rows of them

@@ -40,11 +40,6 @@ class Observer:
         self._chains: list[ChainVisit] = []
         self._step, self._with_curves = 0, False
 
-    @property
-    def is_open(self) -> bool:
-        """Whether a step is being sampled now."""
-        return self._trace is not None
-
     def open(self, step: int, *, with_curves: bool) -> None:
         """Put the hooks on for the step that begins now."""
         # hooks on all modules would be compiled into compiled code
