@@ -4,7 +4,11 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-install_import_hook("longreach.probes", "beartype.beartype")
+# operators.py is left out: what torch.compile traces cannot be wrapped
+install_import_hook(
+    ["longreach.probes", "longreach.kernels.reference", "longreach.kernels.walk"],
+    "beartype.beartype",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """What happens to a gradient at the border between two steps: it is reported, or clipped.
 
-Both are the identity for values, and for forward-mode derivatives. Cutting a gradient off needs no name: detach().
+Both are the identity for values. They act on whatever passes, gradients of second order too. Cutting a gradient off
+needs no name: that is detach().
 """
 
 from typing import Any
@@ -52,10 +53,6 @@ class _Report(torch.autograd.Function):
         (gradient,) = gradients
         return gradient, row_norms(gradient).to(ctx.dtype)
 
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
-        return tangents[0].view_as(tangents[0])
-
 
 class _Clip(torch.autograd.Function):
     generate_vmap_rule = True
@@ -73,7 +70,3 @@ class _Clip(torch.autograd.Function):
         norm = row_norms(torch.cat([gradient.flatten(1) for gradient in gradients], dim=1))
         scale = (ctx.largest / norm).clamp(max=1.0)
         return None, *(g * scale.to(g.dtype).view(-1, *[1] * (g.dim() - 1)) for g in gradients)
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor) -> tuple[Tensor, ...]:
-        return tuple(tangent.view_as(tangent) for tangent in tangents[1:])

@@ -2,29 +2,27 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 HALVES = (torch.bfloat16, torch.float16)
 
-P = ParamSpec("P")
-R = TypeVar("R", bound=tuple[Tensor, ...])
+Scan = TypeVar("Scan", bound=Callable[..., tuple[Tensor, ...]])
 
 
-def widened(scan: Callable[P, R]) -> Callable[P, R]:
+def widened(scan: Scan) -> Scan:
     """The scan, computed in float32 where its rows x are narrower; what it gives is rounded once, at the end."""
 
     @wraps(scan)
-    def call(*args: P.args, **options: P.kwargs) -> R:
-        dtype = args[0].dtype  # type: ignore[attr-defined]  # x comes first
-        if dtype not in HALVES:
-            return scan(*args, **options)
-        wide: Any = scan(*map(_wide, args), **{name: _wide(value) for name, value in options.items()})  # type: ignore[arg-type]
-        return tuple(result.to(dtype) for result in wide)  # type: ignore[return-value]
+    def call(x: Tensor, *args: Any, **options: Any) -> tuple[Tensor, ...]:
+        if x.dtype not in HALVES:
+            return scan(x, *args, **options)
+        wide = scan(_wide(x), *map(_wide, args), **{name: _wide(value) for name, value in options.items()})
+        return tuple(result.to(x.dtype) for result in wide)
 
-    return call
+    return cast(Scan, call)
 
 
 def _wide(value: Any) -> Any:

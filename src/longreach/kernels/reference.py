@@ -1,7 +1,7 @@
 """The scans in plain torch: the specification. Any device, any dtype, any order of derivative; as slow as it looks.
 
 Rows, and the keywords that all scans share, are explained in walk.py. Weights, biases and gates are in torch's order.
-`weight_ih` None: x is W_ih xₜ already (or W_ih xₜ + b_ih, with `bias_ih` None).
+G counts the gates of all units: H, 3H, 4H. `weight_ih` None: x [N, G] is W_ih xₜ already.
 """
 
 from collections.abc import Callable
@@ -68,10 +68,10 @@ def elman(
 @widened
 def gru(
     x: Float[Tensor, "N I"],
-    weight_ih: Float[Tensor, "3*H I"] | None,
-    weight_hh: Float[Tensor, "3*H H"],
-    bias_ih: Float[Tensor, "3*H"] | None,
-    bias_hh: Float[Tensor, "3*H"] | None,
+    weight_ih: Float[Tensor, "G I"] | None,
+    weight_hh: Float[Tensor, "G H"],
+    bias_ih: Float[Tensor, "G"] | None,
+    bias_hh: Float[Tensor, "G"] | None,
     h0: Float[Tensor, "B H"],
     **steps: Unpack[Steps],
 ) -> tuple[Float[Tensor, "N H"], Float[Tensor, "B H"]]:
@@ -95,10 +95,10 @@ def gru(
 @widened
 def lstm(
     x: Float[Tensor, "N I"],
-    weight_ih: Float[Tensor, "4*H I"] | None,
-    weight_hh: Float[Tensor, "4*H H"],
-    bias_ih: Float[Tensor, "4*H"] | None,
-    bias_hh: Float[Tensor, "4*H"] | None,
+    weight_ih: Float[Tensor, "G I"] | None,
+    weight_hh: Float[Tensor, "G H"],
+    bias_ih: Float[Tensor, "G"] | None,
+    bias_hh: Float[Tensor, "G"] | None,
     h0: Float[Tensor, "B H"],
     c0: Float[Tensor, "B H"],
     **steps: Unpack[Steps],
