@@ -1,0 +1,99 @@
+// i, f, g, o = sigmoid, sigmoid, tanh, sigmoid of W h_{t-1} + a_t;  c_t = f c_{t-1} + i g;  h_t = o tanh(c_t).
+#pragma once
+#include "product.hpp"
+#include "steps.hpp"
+
+namespace {
+
+// W: panels of one vector of units, its four gates side by side.  gates [N, 4H]: a comes in, i, f, g, o go out.
+template <class T>
+void lstm_forward(const Steps& s, const Panels<T>& W, T* gates, const T* h0, const T* c0, T* h, T* c, T* h_n, T* c_n, int64_t first, int64_t last) {
+    const Walk<T> walk(s, first, last);
+    std::vector<const T*> before(walk.count), cells_before(walk.count);
+    const int64_t H = s.H;
+    walk.forwards([&](int64_t t, int64_t row, int64_t n) {
+        walk.states_before(t, h, h0, before.data());
+        walk.states_before(t, c, c0, cells_before.data());
+        for (int64_t j = 0; j < H; j += LANES<T>) {
+            const int64_t mine = H - j;
+            in_pieces(n, TILE_ROWS<4>, [&](int64_t from, int64_t rows) {
+                as_constant<TILE_ROWS<4>>(rows, [&](auto R) {
+                    Vector<T> a[R.value][4] = {};
+                    multiply<T, R.value, 4>(before.data() + from, W.data + 4 * j * W.K, W.K, a);
+                    for (int r = 0; r < R.value; r++) {
+                        T* gate = gates + (row + from + r) * 4 * H + j;
+                        const int64_t at = (row + from + r) * H + j;
+                        const Vector<T> i = sigmoid<T>(a[r][0] + load(gate, mine));
+                        const Vector<T> f = sigmoid<T>(a[r][1] + load(gate + H, mine));
+                        const Vector<T> g = hyperbolic_tangent<T>(a[r][2] + load(gate + 2 * H, mine));
+                        const Vector<T> o = sigmoid<T>(a[r][3] + load(gate + 3 * H, mine));
+                        const Vector<T> cell = f * load(cells_before[from + r] + j, mine) + i * g;
+                        store(gate, i, mine);
+                        store(gate + H, f, mine);
+                        store(gate + 2 * H, g, mine);
+                        store(gate + 3 * H, o, mine);
+                        store(c + at, cell, mine);
+                        store(h + at, o * hyperbolic_tangent<T>(cell), mine);
+                    }
+                });
+            });
+        }
+    });
+    walk.last_states(h, h0, h_n);
+    walk.last_states(c, c0, c_n);
+}
+
+// da [N, 4H];  norms [2, N]: of dL/dh_t, and of dL/dc_t with the path through h_t.
+template <class T>
+void lstm_backward(const Steps& s, const Panels<T>& W, const T* dh, const T* dh_n, const T* dc_n, const T* gates, const T* c, const T* c0, T* da, T* dh0,
+                   T* dc0, T* norms, int64_t first, int64_t last) {
+    const Walk<T> walk(s, first, last);
+    const int64_t H = s.H, width = (H + LANES<T> - 1) / LANES<T> * LANES<T>, N = walk.rows();
+    Scratch<T> carried(walk.count * width), carried_cell(walk.count * width), total(width), total_cell(width);
+    carried.zero(walk.count * width);
+    carried_cell.zero(walk.count * width);
+    for (int64_t r = 0; r < walk.count; r++) {
+        if (dh_n) std::copy_n(dh_n + (first + r) * H, H, carried + r * width);
+        if (dc_n) std::copy_n(dc_n + (first + r) * H, H, carried_cell + r * width);
+    }
+    std::vector<const T*> cells_before(walk.count), rows_of_da(walk.count);
+    walk.backwards([&](int64_t t, int64_t row, int64_t n) {
+        walk.states_before(t, c, c0, cells_before.data());
+        for (int64_t r = 0; r < n; r++) {
+            const int64_t at = (row + r) * H;
+            const T* gate = gates + 4 * at;
+            T* d_a = da + 4 * at;
+            T *carry = carried + r * width, *carry_cell = carried_cell + r * width;
+            Vector<T> squares{}, squares_cell{};
+            for (int64_t j = 0; j < H; j += LANES<T>) {
+                const int64_t mine = H - j;
+                const Vector<T> d = dh ? load(carry + j) + load(dh + at + j, mine) : load(carry + j);
+                const Vector<T> i = load(gate + j, mine), f = load(gate + H + j, mine), g = load(gate + 2 * H + j, mine), o = load(gate + 3 * H + j, mine);
+                const Vector<T> squashed = hyperbolic_tangent<T>(load(c + at + j, mine));
+                const Vector<T> d_cell = load(carry_cell + j) + d * o * (T(1) - squashed * squashed);
+                store(total + j, d);
+                store(total_cell + j, d_cell);
+                squares += d * d;
+                squares_cell += d_cell * d_cell;
+                store(d_a + j, d_cell * g * i * (T(1) - i), mine);
+                store(d_a + H + j, d_cell * load(cells_before[r] + j, mine) * f * (T(1) - f), mine);
+                store(d_a + 2 * H + j, d_cell * i * (T(1) - g * g), mine);
+                store(d_a + 3 * H + j, d * squashed * o * (T(1) - o), mine);
+                store(carry + j, Vector<T>{});
+                store(carry_cell + j, d_cell * f);
+            }
+            norms[row + r] = norm<T>(squares, total, H);
+            norms[N + row + r] = norm<T>(squares_cell, total_cell, H);
+            rows_of_da[r] = d_a;
+        }
+        if (!walk.whole_step_cut(t)) add_product<T>(rows_of_da.data(), nullptr, 0, W, carried, width, n);
+        T* const parts[] = {carried, carried_cell};
+        walk.limit(t, parts, 2, width);
+    });
+    for (int64_t r = 0; r < walk.count; r++) {
+        std::copy_n(carried + r * width, H, dh0 + (first + r) * H);
+        std::copy_n(carried_cell + r * width, H, dc0 + (first + r) * H);
+    }
+}
+
+}  // namespace

@@ -1,0 +1,47 @@
+// Recurrent weights, laid out once per call in the order in which the products read them.
+#pragma once
+#include "product.hpp"
+
+namespace {
+
+// panel[k][c][lane] = W[row(c) + lane][k], zero where row(c) + lane is no unit any more: `units(c)` are left.
+template <class T, class Row, class Units> void pack_transposed(const T* W, int64_t K, int64_t vectors, Row row, Units units, T* panel) {
+    constexpr int64_t L = LANES<T>, BLOCK = LINE / sizeof(T);
+    for (int64_t c = 0; c < vectors; c++) {
+        const T* from = W + row(c) * K;
+        const int64_t n = std::min<int64_t>(L, units(c));
+        for (int64_t block = 0; block < K; block += BLOCK)  // a line of each row at a time: reads and writes stay in the cache
+            for (int64_t k = block; k < std::min(K, block + BLOCK); k++)
+                for (int64_t lane = 0; lane < L; lane++) panel[(k * vectors + c) * L + lane] = lane < n ? from[lane * K + k] : T(0);
+    }
+}
+
+// W [H, H] for h W': a panel has up to four vectors of units
+template <class T> void pack_units(const T* W, const Panels<T>& to, int64_t share, int64_t shares) {
+    int64_t i = 0;
+    to.each([&](int64_t j, int64_t vectors, T* panel) {
+        if (i++ % shares != share) return;
+        pack_transposed(W, to.K, vectors, [&](int64_t c) { return j + c * LANES<T>; }, [&](int64_t c) { return to.columns - j - c * LANES<T>; }, panel);
+    });
+}
+
+// W [G H, H] for h W': a panel has one vector of units, its G gates side by side
+template <class T> void pack_gates(const T* W, int64_t G, const Panels<T>& to, int64_t share, int64_t shares) {
+    const int64_t H = to.K;
+    for (int64_t j = share * LANES<T>; j < H; j += shares * LANES<T>)
+        pack_transposed(W, H, G, [&](int64_t g) { return g * H + j; }, [&](int64_t) { return H - j; }, to.data + G * j * H);
+}
+
+// W [G H, H] for da W: rows as they are
+template <class T> void pack_rows(const T* W, const Panels<T>& to, int64_t share, int64_t shares) {
+    const int64_t H = to.columns;
+    int64_t i = 0;
+    to.each([&](int64_t j, int64_t vectors, T* panel) {
+        if (i++ % shares != share) return;
+        for (int64_t k = 0; k < to.K; k++)
+            for (int64_t c = 0; c < vectors; c++)
+                store(panel + (k * vectors + c) * LANES<T>, load(W + k * H + j + c * LANES<T>, H - j - c * LANES<T>));
+    });
+}
+
+}  // namespace

@@ -1,0 +1,155 @@
+// The module of scans, built once for each instruction set. It sees addresses and sizes, never a tensor; longreach.kernels.native
+// has checked them. Types erased here: `wide` is double, else float.
+#include <nanobind/nanobind.h>
+
+#include "elman.hpp"
+#include "gru.hpp"
+#include "lstm.hpp"
+#include "pack.hpp"
+#include "threads.hpp"
+
+namespace nb = nanobind;
+using Address = uintptr_t;
+
+namespace {
+
+template <class T> T* at(Address a) { return reinterpret_cast<T*>(a); }
+
+// Each thread has a share of the sequences, of about as many steps as the others'.
+class Shares {
+    std::vector<int64_t> borders{0};
+
+  public:
+    Shares(const Steps& s, int64_t threads) {
+        const int64_t n = std::max<int64_t>(1, std::min(threads, s.B));
+        if (!s.sizes) {
+            for (int64_t i = 1; i < n; i++) borders.push_back(s.B * i / n);
+        } else {
+            int64_t total = 0, so_far = 0, t = s.T;
+            for (int64_t i = 0; i < s.T; i++) total += s.sizes[i];
+            for (int64_t b = 0; b < s.B && int64_t(borders.size()) < n; b++) {
+                while (t > 0 && s.sizes[t - 1] <= b) t--;
+                so_far += t;
+                if (so_far * n >= total * int64_t(borders.size())) borders.push_back(b + 1);
+            }
+        }
+        if (borders.back() != s.B) borders.push_back(s.B);
+    }
+    int64_t count() const { return int64_t(borders.size()) - 1; }
+    template <class F> void run(F&& f) const {
+        in_parallel(count(), [&](int64_t i) { f(borders[i], borders[i + 1]); });
+    }
+};
+
+template <class T> struct Weights {
+    Scratch<T> memory;
+    Panels<T> panels;
+    Weights(int64_t K, int64_t columns, int64_t gates) : memory(Panels<T>::size(K, columns) * gates), panels{memory, K, columns} {}
+};
+
+// Packing a few kilobytes is done before another thread has heard of it.
+int64_t packers(int64_t numbers, int64_t threads) { return numbers < 1 << 16 ? 1 : threads; }
+
+template <class F> void typed(bool wide, F&& f) { wide ? f(double{}) : f(float{}); }
+
+namespace calls {
+
+void elman_forward(bool wide, const Steps& s, int64_t threads, int activation, double decay, double rate, Address slope, Address weights, Address kept,
+                   Address h0, Address h, Address h_n) {
+    const Elman e{Activation(activation), decay, rate, at<void>(slope)};
+    typed(wide, [&](auto zero) {
+        using T = decltype(zero);
+        Weights<T> w(s.H, s.H, 1);
+        const int64_t p = packers(s.H * s.H, threads);
+        in_parallel(p, [&](int64_t i) { pack_units(at<T>(weights), w.panels, i, p); });
+        Shares(s, threads).run([&](int64_t first, int64_t last) {
+            ::elman_forward<T>(s, e, w.panels, at<T>(kept), at<T>(h0), at<T>(h), at<T>(h_n), first, last);
+        });
+    });
+}
+
+void elman_backward(bool wide, const Steps& s, int64_t threads, int activation, double decay, double rate, Address slope, Address weights, Address dh,
+                    Address dh_n, Address kept, Address da, Address dslope, Address dh0, Address norms) {
+    const Elman e{Activation(activation), decay, rate, at<void>(slope)};
+    typed(wide, [&](auto zero) {
+        using T = decltype(zero);
+        Weights<T> w(s.H, s.H, 1);
+        const int64_t p = packers(s.H * s.H, threads);
+        in_parallel(p, [&](int64_t i) { pack_rows(at<T>(weights), w.panels, i, p); });
+        Shares(s, threads).run([&](int64_t first, int64_t last) {
+            ::elman_backward<T>(s, e, w.panels, at<T>(dh), at<T>(dh_n), at<T>(kept), at<T>(da), at<T>(dslope), at<T>(dh0), at<T>(norms), first, last);
+        });
+    });
+}
+
+void gru_forward(bool wide, const Steps& s, int64_t threads, Address weights, Address bias, Address gates, Address h0, Address h, Address m, Address h_n) {
+    typed(wide, [&](auto zero) {
+        using T = decltype(zero);
+        Weights<T> w(s.H, s.H, 3);
+        const int64_t p = packers(3 * s.H * s.H, threads);
+        in_parallel(p, [&](int64_t i) { pack_gates(at<T>(weights), 3, w.panels, i, p); });
+        Shares(s, threads).run([&](int64_t first, int64_t last) {
+            ::gru_forward<T>(s, w.panels, at<T>(bias), at<T>(gates), at<T>(h0), at<T>(h), at<T>(m), at<T>(h_n), first, last);
+        });
+    });
+}
+
+void gru_backward(bool wide, const Steps& s, int64_t threads, Address weights, Address dh, Address dh_n, Address gates, Address m, Address h, Address h0,
+                  Address da, Address dm, Address dh0, Address norms) {
+    typed(wide, [&](auto zero) {
+        using T = decltype(zero);
+        Weights<T> w(3 * s.H, s.H, 1);
+        const int64_t p = packers(3 * s.H * s.H, threads);
+        in_parallel(p, [&](int64_t i) { pack_rows(at<T>(weights), w.panels, i, p); });
+        Shares(s, threads).run([&](int64_t first, int64_t last) {
+            ::gru_backward<T>(s, w.panels, at<T>(dh), at<T>(dh_n), at<T>(gates), at<T>(m), at<T>(h), at<T>(h0), at<T>(da), at<T>(dm), at<T>(dh0), at<T>(norms), first,
+                            last);
+        });
+    });
+}
+
+void lstm_forward(bool wide, const Steps& s, int64_t threads, Address weights, Address gates, Address h0, Address c0, Address h, Address c, Address h_n,
+                  Address c_n) {
+    typed(wide, [&](auto zero) {
+        using T = decltype(zero);
+        Weights<T> w(s.H, s.H, 4);
+        const int64_t p = packers(4 * s.H * s.H, threads);
+        in_parallel(p, [&](int64_t i) { pack_gates(at<T>(weights), 4, w.panels, i, p); });
+        Shares(s, threads).run([&](int64_t first, int64_t last) {
+            ::lstm_forward<T>(s, w.panels, at<T>(gates), at<T>(h0), at<T>(c0), at<T>(h), at<T>(c), at<T>(h_n), at<T>(c_n), first, last);
+        });
+    });
+}
+
+void lstm_backward(bool wide, const Steps& s, int64_t threads, Address weights, Address dh, Address dh_n, Address dc_n, Address gates, Address c, Address c0,
+                   Address da, Address dh0, Address dc0, Address norms) {
+    typed(wide, [&](auto zero) {
+        using T = decltype(zero);
+        Weights<T> w(4 * s.H, s.H, 1);
+        const int64_t p = packers(4 * s.H * s.H, threads);
+        in_parallel(p, [&](int64_t i) { pack_rows(at<T>(weights), w.panels, i, p); });
+        Shares(s, threads).run([&](int64_t first, int64_t last) {
+            ::lstm_backward<T>(s, w.panels, at<T>(dh), at<T>(dh_n), at<T>(dc_n), at<T>(gates), at<T>(c), at<T>(c0), at<T>(da), at<T>(dh0), at<T>(dc0), at<T>(norms),
+                             first, last);
+        });
+    });
+}
+
+}  // namespace calls
+}  // namespace
+
+NB_MODULE(MODULE, m) {
+    nb::class_<Steps>(m, "Steps")
+        .def("__init__",
+             [](Steps* self, int64_t T, int64_t B, int64_t H, Address sizes, Address resets, bool reverse, int64_t cut, double clip) {
+                 new (self) Steps{T, B, H, at<int64_t>(sizes), at<uint8_t>(resets), reverse, cut, clip};
+             });
+    const nb::call_guard<nb::gil_scoped_release> released;
+    m.def("elman_forward", &calls::elman_forward, released);
+    m.def("elman_backward", &calls::elman_backward, released);
+    m.def("gru_forward", &calls::gru_forward, released);
+    m.def("gru_backward", &calls::gru_backward, released);
+    m.def("lstm_forward", &calls::lstm_forward, released);
+    m.def("lstm_backward", &calls::lstm_backward, released);
+    m.def("use_threads_of", [](Address fork) { fork_of_torch = reinterpret_cast<Fork>(fork); });
+}

@@ -1,0 +1,275 @@
+"""The compiled scans: memory for their results, and the call.
+
+What is compiled sees addresses and sizes only (kernels/cpu); whoever calls here has checked shapes and types. All
+tensors are contiguous, on the CPU, of one type: float32 or float64.
+"""
+
+import ctypes
+import importlib
+import warnings
+from functools import cache
+from math import inf
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# in the order of the enumeration in kernels/cpu/elman.hpp
+_ACTIVATIONS = ("tanh", "relu", "leaky_relu", "prelu", "elu", "selu", "sigmoid", "identity")
+
+
+class Steps(NamedTuple):
+    """Which rows make a step, and in which order the steps are taken; as in `walk`."""
+
+    batch_sizes: Tensor | None = None
+    reverse: bool = False
+    resets: Tensor | None = None
+
+
+def built() -> bool:
+    """Whether there are compiled scans; a warning, once, where there are none."""
+    return _best() is not None
+
+
+def modules() -> dict[str, ModuleType]:
+    """The compiled scans that this processor can run, the fastest first, by instruction set."""
+    capability = torch.backends.cpu.get_cpu_capability()  # AVX512, AVX2, DEFAULT, or another architecture's name
+    runs = {"AVX512": ("avx512", "avx2", "portable"), "AVX2": ("avx2", "portable")}.get(capability, ("portable",))
+    found = {}
+    for name in runs:
+        try:
+            found[name] = importlib.import_module(f"longreach.kernels._{name}")
+        except ImportError:
+            continue
+        found[name].use_threads_of(_address_of_fork())
+    return found
+
+
+@cache
+def _best() -> ModuleType | None:
+    for module in modules().values():
+        return module
+    warnings.warn(
+        "longreach was installed without its compiled scans: its layers are right, but as slow as a loop in Python. "
+        "Install a C++ compiler (GCC or Clang), then: pip install --force-reinstall --no-deps longreach",
+        stacklevel=3,
+    )
+    return None
+
+
+@cache
+def _address_of_fork() -> int:
+    """Of GOMP_parallel in the OpenMP runtime that torch has loaded: one pool of threads for both. 0: not found."""
+    try:
+        maps = Path("/proc/self/maps").read_text()
+    except OSError:
+        return 0
+    loaded = {
+        line.split()[-1] for line in maps.splitlines() if any(f"lib{name}" in line for name in ("gomp", "iomp", "omp"))
+    }
+    for path in sorted(loaded, key=lambda path: "torch" not in path):
+        fork = getattr(ctypes.CDLL(path), "GOMP_parallel", None)
+        if fork is not None:
+            return ctypes.cast(fork, ctypes.c_void_p).value or 0
+    return 0
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _steps(scans: ModuleType, rows: int, start: Tensor, steps: Steps, cut: int = 0, clip: float = inf) -> object:
+    batch, hidden = start.shape
+    count = len(steps.batch_sizes) if steps.batch_sizes is not None else rows // batch if batch else 0
+    return scans.Steps(
+        count, batch, hidden, _address(steps.batch_sizes), _address(steps.resets), steps.reverse, cut, clip
+    )
+
+
+def _scans() -> ModuleType:
+    scans = _best()
+    assert scans is not None, "ask native.built() first"
+    return scans
+
+
+def elman_forward(
+    gates: Tensor,
+    weight: Tensor,
+    h0: Tensor,
+    slope: Tensor | None,
+    activation: str,
+    decay: float,
+    rate: float,
+    steps: Steps,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """h [N, H], h_n [B, H], and what the backward pass wants [N, H]: no row where that is h. `gates` is used up."""
+    scans, h_n = _scans(), torch.empty_like(h0)
+    plain = decay == 0 and rate == 1 and activation != "prelu"
+    h = gates if plain else torch.empty_like(gates)  # a plain network's h takes the place of what it is made of
+    saved = gates.new_empty((0, gates.shape[1])) if plain else gates
+    scans.elman_forward(
+        gates.dtype == torch.float64,
+        _steps(scans, len(gates), h0, steps),
+        torch.get_num_threads(),
+        _ACTIVATIONS.index(activation),
+        decay,
+        rate,
+        _address(slope),
+        weight.data_ptr(),
+        gates.data_ptr(),
+        h0.data_ptr(),
+        h.data_ptr(),
+        h_n.data_ptr(),
+    )
+    return h, h_n, saved
+
+
+def elman_backward(
+    dh: Tensor | None,
+    dh_n: Tensor | None,
+    saved: Tensor,
+    h: Tensor,
+    weight: Tensor,
+    h0: Tensor,
+    slope: Tensor | None,
+    activation: str,
+    decay: float,
+    rate: float,
+    steps: Steps,
+    cut: int,
+    clip: float,
+) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+    """Gradients of the pre-activations [N, H], of each unit's slope at each row [N, H] (prelu), of h0; norms [1, N]."""
+    scans, da, dh0, norms = _scans(), torch.empty_like(h), torch.empty_like(h0), h.new_empty((1, len(h)))
+    dslope = torch.empty_like(h) if activation == "prelu" else None
+    scans.elman_backward(
+        h.dtype == torch.float64,
+        _steps(scans, len(h), h0, steps, cut, clip),
+        torch.get_num_threads(),
+        _ACTIVATIONS.index(activation),
+        decay,
+        rate,
+        _address(slope),
+        weight.data_ptr(),
+        _address(dh),
+        _address(dh_n),
+        (saved if len(saved) else h).data_ptr(),
+        da.data_ptr(),
+        _address(dslope),
+        dh0.data_ptr(),
+        norms.data_ptr(),
+    )
+    return da, dslope, dh0, norms
+
+
+def gru_forward(
+    gates: Tensor, weight: Tensor, bias: Tensor | None, h0: Tensor, steps: Steps
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """h [N, H], h_n [B, H], the gates r, z, n [N, 3H] in the memory of `gates`, and W_n h + b_n [N, H]."""
+    scans, h_n = _scans(), torch.empty_like(h0)
+    h, m = gates.new_empty((len(gates), h0.shape[1])), gates.new_empty((len(gates), h0.shape[1]))
+    scans.gru_forward(
+        gates.dtype == torch.float64,
+        _steps(scans, len(gates), h0, steps),
+        torch.get_num_threads(),
+        weight.data_ptr(),
+        _address(bias),
+        gates.data_ptr(),
+        h0.data_ptr(),
+        h.data_ptr(),
+        m.data_ptr(),
+        h_n.data_ptr(),
+    )
+    return h, h_n, gates, m
+
+
+def gru_backward(
+    dh: Tensor | None,
+    dh_n: Tensor | None,
+    gates: Tensor,
+    m: Tensor,
+    h: Tensor,
+    weight: Tensor,
+    h0: Tensor,
+    steps: Steps,
+    cut: int,
+    clip: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of the pre-activations [N, 3H], of W_n h + b_n [N, H], of h0; norms [1, N]."""
+    scans, da, dm, dh0 = _scans(), torch.empty_like(gates), torch.empty_like(m), torch.empty_like(h0)
+    norms = h.new_empty((1, len(h)))
+    scans.gru_backward(
+        h.dtype == torch.float64,
+        _steps(scans, len(h), h0, steps, cut, clip),
+        torch.get_num_threads(),
+        weight.data_ptr(),
+        _address(dh),
+        _address(dh_n),
+        gates.data_ptr(),
+        m.data_ptr(),
+        h.data_ptr(),
+        h0.data_ptr(),
+        da.data_ptr(),
+        dm.data_ptr(),
+        dh0.data_ptr(),
+        norms.data_ptr(),
+    )
+    return da, dm, dh0, norms
+
+
+def lstm_forward(
+    gates: Tensor, weight: Tensor, h0: Tensor, c0: Tensor, steps: Steps
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """h [N, H], h_n [B, H], c [N, H], c_n [B, H], and the gates i, f, g, o [N, 4H] in the memory of `gates`."""
+    scans, h_n, c_n = _scans(), torch.empty_like(h0), torch.empty_like(c0)
+    h, c = gates.new_empty((len(gates), h0.shape[1])), gates.new_empty((len(gates), h0.shape[1]))
+    scans.lstm_forward(
+        gates.dtype == torch.float64,
+        _steps(scans, len(gates), h0, steps),
+        torch.get_num_threads(),
+        weight.data_ptr(),
+        gates.data_ptr(),
+        h0.data_ptr(),
+        c0.data_ptr(),
+        h.data_ptr(),
+        c.data_ptr(),
+        h_n.data_ptr(),
+        c_n.data_ptr(),
+    )
+    return h, h_n, c, c_n, gates
+
+
+def lstm_backward(
+    dh: Tensor | None,
+    dh_n: Tensor | None,
+    dc_n: Tensor | None,
+    gates: Tensor,
+    c: Tensor,
+    weight: Tensor,
+    c0: Tensor,
+    steps: Steps,
+    cut: int,
+    clip: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of the pre-activations [N, 4H], of h0, of c0; norms [2, N] of dL/dh_t and dL/dc_t."""
+    scans, da, dh0, dc0 = _scans(), torch.empty_like(gates), torch.empty_like(c0), torch.empty_like(c0)
+    norms = c.new_empty((2, len(c)))
+    scans.lstm_backward(
+        c.dtype == torch.float64,
+        _steps(scans, len(c), c0, steps, cut, clip),
+        torch.get_num_threads(),
+        weight.data_ptr(),
+        _address(dh),
+        _address(dh_n),
+        _address(dc_n),
+        gates.data_ptr(),
+        c.data_ptr(),
+        c0.data_ptr(),
+        da.data_ptr(),
+        dh0.data_ptr(),
+        dc0.data_ptr(),
+        norms.data_ptr(),
+    )
+    return da, dh0, dc0, norms
