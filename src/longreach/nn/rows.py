@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from longreach.errors import ArgumentError
 
@@ -43,17 +43,29 @@ class Layout(NamedTuple):
         steps = rows.reshape(self.time, self.batch, rows.shape[1])
         return steps if self.batch_dim == 1 else steps.transpose(0, 1)
 
+    @property
+    def state_dims(self) -> int:
+        """Dimensions of an entry of the caller's state, if it is a vector for each sequence."""
+        return 2 if self.batch_dim is None and self.batch_sizes is None else 3
+
     def state_in(self, entry: Shaped[Tensor, "place *rest"]) -> Shaped[Tensor, "place batch *unit"]:
         """One entry of the caller's state, its sequences in the order of the rows."""
-        if self.batch_dim is None and self.batch_sizes is None:
+        if self.state_dims == 2:
             return entry.unsqueeze(1)
         return entry if self.sorted_indices is None else entry.index_select(1, self.sorted_indices)
 
     def state_out(self, entry: Shaped[Tensor, "place batch *unit"]) -> Shaped[Tensor, "place *rest"]:
         """The inverse of `state_in`."""
-        if self.batch_dim is None and self.batch_sizes is None:
+        if self.state_dims == 2:
             return entry.squeeze(1)
         return entry if self.unsorted_indices is None else entry.index_select(1, self.unsorted_indices)
+
+    def padded(self, rows: Shaped[Tensor, " row"]) -> Shaped[Tensor, "time batch"]:
+        """One number of each row by step and sequence, the sequences as the caller has them; 0 behind their end."""
+        if self.batch_sizes is None:
+            return rows.reshape(self.time, self.batch)
+        packed = PackedSequence(rows, self.batch_sizes, self.sorted_indices, self.unsorted_indices)
+        return pad_packed_sequence(packed)[0]
 
     def resets(self, resets: Sequences | None) -> Bool[Tensor, " row"] | None:
         """Flags, one for every step of every sequence, in the layout of the input but without features, as rows.
