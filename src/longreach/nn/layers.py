@@ -146,13 +146,12 @@ class _Layer(nn.RNNBase):
             raise ArgumentError(f"hx: expected a tuple (h_0, c_0) of two tensors, got {type(hx).__name__}")
         dims, given = layout.state_dims, [entry.dim() for entry in entries]
         if any(found != dims for found in given):
-            raise RuntimeError(
-                f"hx: expected {dims}-D tensors for this input, got {', '.join(f'{d}-D' for d in given)}"
-            )
-        state = tuple(layout.state_in(entry) for entry in entries)
-        for name, entry, shape in zip(self.entries, state, shapes, strict=True):
-            self.check_hidden_size(entry, shape, f"Expected hidden size {{}} for {name}, got {{}}")
-        return state
+            raise RuntimeError(f"hx: expected {dims}-D tensors for this input, got {', '.join(f'{d}-D' for d in given)}")
+        for number, (entry, (places, batch, width)) in enumerate(zip(entries, shapes, strict=True)):
+            name = f"hidden[{number}]" if len(shapes) > 1 else "hidden"
+            shape: Any = (places, batch, width) if dims == 3 else (places, width)
+            self.check_hidden_size(entry, shape, f"Expected {name} size {{}}, got {{}}")
+        return tuple(layout.state_in(entry) for entry in entries)
 
     # Torch's own operator.
 
