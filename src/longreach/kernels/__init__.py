@@ -4,6 +4,7 @@ reference  plain torch: the specification
 operators  what to call: custom operators of torch, compiled on the CPU, the reference elsewhere
 """
 
-from longreach.kernels.reference import ACTIVATIONS, elman, gru, lstm
+from longreach.kernels.operators import elman, gru, lstm
+from longreach.kernels.reference import ACTIVATIONS
 
 __all__ = ["ACTIVATIONS", "elman", "gru", "lstm"]

@@ -1,0 +1,237 @@
+"""The scans on the CPU: a product over all steps, the compiled scan, and after its backward pass products again.
+
+The compiled scan does what depends on the state. What the input adds is one product before it; the gradients of input
+and weights are products of da = dL/d(pre-activation), which the backward scan gives for every row.
+
+Each `*_forward` gives what the scan gives and then what its `*_backward` wants. Each `*_backward` gives the gradient of
+every tensor in the order of its arguments, None where `wanted` is false, and the norms.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from longreach.kernels import native
+from longreach.kernels.native import Steps
+
+Gradients = tuple[Tensor | None, ...]
+
+
+def elman_keeps(activation: str, decay: float, rate: float) -> bool:
+    """Whether `saved` has rows: if not, the activations are h itself."""
+    return activation == "prelu" or decay != 0 or rate != 1
+
+
+def elman_forward(
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    h0: Tensor,
+    slope: Tensor | None,
+    steps: Steps,
+    activation: str,
+    decay: float,
+    rate: float,
+) -> tuple[Tensor, ...]:
+    """h, h_n; saved."""
+    a = _project(x, weight_ih, _sum(bias_ih, bias_hh))
+    return native.elman_forward(
+        a, weight_hh.contiguous(), h0.contiguous(), _slopes(slope, h0), activation, decay, rate, steps
+    )
+
+
+def elman_backward(
+    errors: Sequence[Tensor | None],
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    h0: Tensor,
+    slope: Tensor | None,
+    steps: Steps,
+    activation: str,
+    decay: float,
+    rate: float,
+    cut: int,
+    clip: float,
+    h: Tensor,
+    saved: Tensor,
+    wanted: Sequence[bool],
+) -> Gradients:
+    """Gradients of the seven tensors; norms."""
+    dh, dh_n = map(_dense, errors)
+    weight, start = weight_hh.contiguous(), h0.contiguous()
+    da, dslopes, dh0, norms = native.elman_backward(
+        dh, dh_n, saved, h, weight, start, _slopes(slope, h0), activation, decay, rate, steps, cut, clip
+    )
+    dx, dw_ih = _of_input(da, x, weight_ih, wanted)
+    dw_hh = _of_recurrence(da, h, h0, steps) if wanted[2] else None
+    db_ih, db_hh = _of_biases(da, wanted[3:5])
+    dslope = None
+    if slope is not None and dslopes is not None and wanted[6]:
+        dslope = dslopes.sum(0).view_as(slope) if slope.numel() > 1 else dslopes.sum().view_as(slope)
+    return dx, dw_ih, dw_hh, db_ih, db_hh, dh0, dslope, norms
+
+
+def gru_forward(
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    h0: Tensor,
+    steps: Steps,
+) -> tuple[Tensor, ...]:
+    """h, h_n; gates r, z, n and the recurrent part of n."""
+    bias, bias_n = bias_ih, None
+    if bias_hh is not None:
+        r_and_z = 2 * h0.shape[1]
+        bias_n = bias_hh[r_and_z:].contiguous()  # acts inside the scan: r multiplies it
+        bias = torch.zeros_like(bias_hh) if bias_ih is None else bias_ih.clone()
+        bias[:r_and_z] += bias_hh[:r_and_z]
+    return native.gru_forward(_project(x, weight_ih, bias), weight_hh.contiguous(), bias_n, h0.contiguous(), steps)
+
+
+def gru_backward(
+    errors: Sequence[Tensor | None],
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    h0: Tensor,
+    steps: Steps,
+    cut: int,
+    clip: float,
+    h: Tensor,
+    gates: Tensor,
+    recurrent: Tensor,
+    wanted: Sequence[bool],
+) -> Gradients:
+    """Gradients of the six tensors; norms."""
+    dh, dh_n = map(_dense, errors)
+    weight, start = weight_hh.contiguous(), h0.contiguous()
+    da, dm, dh0, norms = native.gru_backward(dh, dh_n, gates, recurrent, h, weight, start, steps, cut, clip)
+    r_and_z = 2 * h0.shape[1]
+    dx, dw_ih = _of_input(da, x, weight_ih, wanted)
+    dw_hh = db_ih = db_hh = None
+    if wanted[2]:
+        dw_hh = torch.cat((_of_recurrence(da[:, :r_and_z], h, h0, steps), _of_recurrence(dm, h, h0, steps)))
+    if any(wanted[3:5]):
+        db_ih = da.sum(0)
+        db_hh = torch.cat((db_ih[:r_and_z], dm.sum(0))) if wanted[4] else None
+    return dx, dw_ih, dw_hh, db_ih, db_hh, dh0, norms
+
+
+def lstm_forward(
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    h0: Tensor,
+    c0: Tensor,
+    steps: Steps,
+) -> tuple[Tensor, ...]:
+    """h, h_n, c_n; c and the gates i, f, g, o."""
+    a = _project(x, weight_ih, _sum(bias_ih, bias_hh))
+    h, h_n, c, c_n, gates = native.lstm_forward(a, weight_hh.contiguous(), h0.contiguous(), c0.contiguous(), steps)
+    return h, h_n, c_n, c, gates
+
+
+def lstm_backward(
+    errors: Sequence[Tensor | None],
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None,
+    bias_hh: Tensor | None,
+    h0: Tensor,
+    c0: Tensor,
+    steps: Steps,
+    cut: int,
+    clip: float,
+    h: Tensor,
+    c: Tensor,
+    gates: Tensor,
+    wanted: Sequence[bool],
+) -> Gradients:
+    """Gradients of the seven tensors; norms."""
+    dh, dh_n, dc_n = map(_dense, errors)
+    da, dh0, dc0, norms = native.lstm_backward(
+        dh, dh_n, dc_n, gates, c, weight_hh.contiguous(), c0.contiguous(), steps, cut, clip
+    )
+    dx, dw_ih = _of_input(da, x, weight_ih, wanted)
+    dw_hh = _of_recurrence(da, h, h0, steps) if wanted[2] else None
+    db_ih, db_hh = _of_biases(da, wanted[3:5])
+    return dx, dw_ih, dw_hh, db_ih, db_hh, dh0, dc0, norms
+
+
+def _dense(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.contiguous()
+
+
+def _slopes(slope: Tensor | None, h0: Tensor) -> Tensor | None:
+    """One for each unit."""
+    return None if slope is None else slope.expand(h0.shape[1]).contiguous()
+
+
+def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other
+
+
+def _project(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """W x + b for every row, in memory of its own: the scan writes over it."""
+    if weight is None:
+        return x.clone(memory_format=torch.contiguous_format) if bias is None else (x + bias).contiguous()
+    return torch.mm(x, weight.t()) if bias is None else torch.addmm(bias, x, weight.t())
+
+
+def _of_input(da: Tensor, x: Tensor, weight: Tensor | None, wanted: Sequence[bool]) -> Gradients:
+    """Gradients of x and weight_ih."""
+    if weight is None:
+        return da if wanted[0] else None, None
+    return torch.mm(da, weight) if wanted[0] else None, torch.mm(da.t(), x) if wanted[1] else None
+
+
+def _of_biases(da: Tensor, wanted: Sequence[bool]) -> Gradients:
+    """Gradients of bias_ih and bias_hh where both are terms of one sum: equal, each in memory of its own."""
+    if not any(wanted):
+        return None, None
+    total = da.sum(0)
+    return total if wanted[0] else None, total.clone() if all(wanted) else total if wanted[1] else None
+
+
+def _of_recurrence(da: Tensor, h: Tensor, h0: Tensor, steps: Steps) -> Tensor:
+    """Σₜ daₜ hₜ₋₁ᵀ, the gradient of weight_hh."""
+    batch = h0.shape[0]
+    if len(h) == 0:
+        return da.new_zeros((da.shape[1], h0.shape[1]))
+    if steps.batch_sizes is not None or steps.resets is not None:
+        return torch.mm(da.t(), _before(h, h0, steps))
+    if steps.reverse:  # the states before lie one step away in h: no copy of them is needed
+        return torch.addmm(torch.mm(da[-batch:].t(), h0), da[:-batch].t(), h[batch:])
+    return torch.addmm(torch.mm(da[:batch].t(), h0), da[batch:].t(), h[:-batch])
+
+
+def _before(h: Tensor, h0: Tensor, steps: Steps) -> Tensor:
+    """The state from which each row's step started."""
+    sizes, rows, batch = steps.batch_sizes, len(h), len(h0)
+    if sizes is None:
+        before = torch.cat((h[batch:], h0)) if steps.reverse else torch.cat((h0, h[:-batch]))
+    elif steps.reverse:
+        row, first = torch.arange(rows), (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+        following = torch.cat((sizes[1:], sizes.new_zeros(1))).repeat_interleave(sizes)
+        starts = row - first >= following  # a sequence's last step: its row of h0 lies behind all of h
+        source = torch.where(starts, rows + row - first, row + sizes.repeat_interleave(sizes))
+        before = torch.cat((h, h0)).index_select(0, source)
+    else:
+        preceding = torch.cat((sizes[:1], sizes[:-1])).repeat_interleave(sizes)
+        before = torch.cat((h0, h)).index_select(0, torch.arange(rows) + batch - preceding)
+    return before if steps.resets is None else before.masked_fill_(steps.resets[:, None], 0.0)

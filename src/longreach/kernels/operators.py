@@ -1,0 +1,168 @@
+"""The scans to call: longreach::elman, gru and lstm behind functions of the reference's names and signatures.
+
+Forward mode derivatives are the reference's, step by step: those of the operators go backward only.
+"""
+
+from math import inf
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from longreach.errors import ArgumentError
+from longreach.kernels import compiled, reference
+from longreach.kernels.arguments import check, check_activation
+from longreach.kernels.family import Family
+from longreach.kernels.half import widened
+
+_TENSORS = ("x", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "h0")
+
+_ELMAN = Family(
+    "elman",
+    tensors=(*_TENSORS, "slope"),
+    settings=("str activation", "float decay", "float rate"),
+    results=("h", "h_n"),
+    saved=(1,),
+    keeps=compiled.elman_keeps,
+    reference=reference.elman,
+    compiled=compiled.elman_forward,
+    compiled_backward=compiled.elman_backward,
+)
+_GRU = Family(
+    "gru",
+    tensors=_TENSORS,
+    results=("h", "h_n"),
+    saved=(3, 1),
+    reference=reference.gru,
+    compiled=compiled.gru_forward,
+    compiled_backward=compiled.gru_backward,
+)
+_LSTM = Family(
+    "lstm",
+    tensors=(*_TENSORS, "c0"),
+    results=("h", "h_n", "c_n"),
+    saved=(1, 4),
+    reference=reference.lstm,
+    compiled=compiled.lstm_forward,
+    compiled_backward=compiled.lstm_backward,
+)
+
+
+@widened
+def elman(
+    x: Float[Tensor, "N I"],
+    weight_ih: Float[Tensor, "H I"] | None,
+    weight_hh: Float[Tensor, "H H"],
+    bias_ih: Float[Tensor, "H"] | None,
+    bias_hh: Float[Tensor, "H"] | None,
+    h0: Float[Tensor, "B H"],
+    *,
+    activation: str = "tanh",
+    slope: Float[Tensor, "#H"] | None = None,
+    decay: float = 0.0,
+    rate: float = 1.0,
+    batch_sizes: Int[Tensor, "T"] | None = None,
+    reverse: bool = False,
+    resets: Bool[Tensor, "N"] | None = None,
+    cut: int = 0,
+    clip: float = inf,
+    probe: Float[Tensor, "1 N"] | None = None,
+) -> tuple[Float[Tensor, "N H"], Float[Tensor, "B H"]]:
+    """hₜ = decay·hₜ₋₁ + rate·f(W_ih xₜ + b_ih + W_hh hₜ₋₁ + b_hh);  h and h_n.
+
+    See reference.elman and walk.walk.
+
+    Cost    N (I + H) H multiplications and additions forward, twice that backward; on the CPU 4 NH bytes kept, in
+            float32, beside x: twice that where h is not f itself
+    Errors  ArgumentError, before any work, if shapes, types or devices do not fit
+    """
+    biases = {"bias_ih": bias_ih, "bias_hh": bias_hh}
+    check(1, x, weight_ih, weight_hh, biases, {"h0": h0}, batch_sizes, resets, cut, clip, probe)
+    check_activation(activation, slope, x, weight_hh)
+    tensors = x, weight_ih, weight_hh, bias_ih, bias_hh, h0, slope
+    walk = batch_sizes, reverse, resets, activation, decay, rate, cut, clip
+    if _in_forward_mode(clip, probe):
+        return _ELMAN.run_reference(tensors, None, walk)
+    h, h_n, _ = torch.ops.longreach.elman.default(*tensors, probe, *walk)
+    return h, h_n
+
+
+@widened
+def gru(
+    x: Float[Tensor, "N I"],
+    weight_ih: Float[Tensor, "G I"] | None,
+    weight_hh: Float[Tensor, "G H"],
+    bias_ih: Float[Tensor, "G"] | None,
+    bias_hh: Float[Tensor, "G"] | None,
+    h0: Float[Tensor, "B H"],
+    *,
+    batch_sizes: Int[Tensor, "T"] | None = None,
+    reverse: bool = False,
+    resets: Bool[Tensor, "N"] | None = None,
+    cut: int = 0,
+    clip: float = inf,
+    probe: Float[Tensor, "1 N"] | None = None,
+) -> tuple[Float[Tensor, "N H"], Float[Tensor, "B H"]]:
+    """r, z = σ(…),  n = tanh(… + r·…),  hₜ = (1-z)·n + z·hₜ₋₁;  h and h_n.
+
+    See reference.gru and walk.walk.
+
+    Cost    3 N (I + H) H multiplications and additions forward, twice that backward; on the CPU 20 NH bytes kept, in
+            float32, beside x
+    Errors  ArgumentError, before any work, if shapes, types or devices do not fit
+    """
+    biases = {"bias_ih": bias_ih, "bias_hh": bias_hh}
+    check(3, x, weight_ih, weight_hh, biases, {"h0": h0}, batch_sizes, resets, cut, clip, probe)
+    tensors = x, weight_ih, weight_hh, bias_ih, bias_hh, h0
+    walk = batch_sizes, reverse, resets, cut, clip
+    if _in_forward_mode(clip, probe):
+        return _GRU.run_reference(tensors, None, walk)
+    h, h_n, _, _ = torch.ops.longreach.gru.default(*tensors, probe, *walk)
+    return h, h_n
+
+
+@widened
+def lstm(
+    x: Float[Tensor, "N I"],
+    weight_ih: Float[Tensor, "G I"] | None,
+    weight_hh: Float[Tensor, "G H"],
+    bias_ih: Float[Tensor, "G"] | None,
+    bias_hh: Float[Tensor, "G"] | None,
+    h0: Float[Tensor, "B H"],
+    c0: Float[Tensor, "B H"],
+    *,
+    batch_sizes: Int[Tensor, "T"] | None = None,
+    reverse: bool = False,
+    resets: Bool[Tensor, "N"] | None = None,
+    cut: int = 0,
+    clip: float = inf,
+    probe: Float[Tensor, "2 N"] | None = None,
+) -> tuple[Float[Tensor, "N H"], Float[Tensor, "B H"], Float[Tensor, "B H"]]:
+    """i, f, o = σ(…),  g = tanh(…),  cₜ = f·cₜ₋₁ + i·g,  hₜ = o·tanh(cₜ);  h, h_n, c_n.
+
+    See reference.lstm and walk.walk.
+
+    Cost    4 N (I + H) H multiplications and additions forward, twice that backward; on the CPU 24 NH bytes kept, in
+            float32, beside x
+    Errors  ArgumentError, before any work, if shapes, types or devices do not fit
+    """
+    biases = {"bias_ih": bias_ih, "bias_hh": bias_hh}
+    check(4, x, weight_ih, weight_hh, biases, {"h0": h0, "c0": c0}, batch_sizes, resets, cut, clip, probe)
+    tensors = x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0
+    walk = batch_sizes, reverse, resets, cut, clip
+    if _in_forward_mode(clip, probe):
+        return _LSTM.run_reference(tensors, None, walk)
+    h, h_n, c_n, _, _ = torch.ops.longreach.lstm.default(*tensors, probe, *walk)
+    return h, h_n, c_n
+
+
+def _in_forward_mode(clip: float, probe: Tensor | None) -> bool:
+    if forward_ad._current_level < 0:
+        return False
+    if clip != inf or probe is not None:
+        raise ArgumentError(
+            "forward-mode derivatives: expected clip=inf and probe=None, as these two act on what is sent back, got "
+            f"clip={clip} and {'a probe' if probe is not None else 'no probe'}; leave them out, or go backward"
+        )
+    return True
