@@ -1,0 +1,110 @@
+"""Units that see of the state only themselves (Li et al. 2018, arXiv 1803.04831)."""
+
+from collections.abc import Callable
+from math import inf
+from typing import Any, Unpack
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from longreach.errors import ArgumentError
+from longreach.kernels import border
+from longreach.kernels.half import widened
+from longreach.kernels.linear import before, cut_off, first, last, sent_back
+from longreach.kernels.reference import ACTIVATIONS
+from longreach.kernels.walk import Probe, State, Steps, walk
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+
+# f' as a function of f, for the activations that have one
+SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": lambda f: 1 - f * f,
+    "relu": lambda f: (f > 0).to(f.dtype),
+    "leaky_relu": lambda f: torch.where(f > 0, torch.ones_like(f), 0.01),
+    "elu": lambda f: torch.where(f > 0, 1.0, f + 1),
+    "selu": lambda f: torch.where(f > 0, SELU_SCALE, f + SELU_SCALE * SELU_ALPHA),
+    "sigmoid": lambda f: f * (1 - f),
+    "identity": torch.ones_like,
+}
+
+
+@widened
+def diagonal(
+    x: Float[Tensor, "N H"],
+    u: Float[Tensor, "H"],
+    h0: Float[Tensor, "B H"],
+    *,
+    activation: str = "relu",
+    **steps: Unpack[Steps],
+) -> tuple[Float[Tensor, "N H"], Float[Tensor, "B H"]]:
+    """hₜ = f(u hₜ₋₁ + xₜ), unit by unit, f one of SLOPES;  gives h and h_n.
+
+    Keywords as of longreach.kernels.walk.walk
+    Cost     three elementwise operations a step; the gradient is a linear recurrence, which takes 2 √T sweeps
+    """
+    if activation not in SLOPES:
+        raise ArgumentError(f"activation: expected one of {', '.join(SLOPES)}, got {activation!r}")
+    if steps.get("clip", inf) != inf:
+        return _stepwise(x, u, h0, activation, **steps)
+    sizes, reverse = steps.get("batch_sizes"), steps.get("reverse", False)
+    resets, probe = steps.get("resets"), steps.get("probe")
+    rows = u.expand_as(x)
+    if resets is not None:
+        rows = rows.masked_fill(resets[:, None], 0)
+    carried = cut_off(rows, h0, sizes, reverse, steps.get("cut", 0))
+    h = _DiagonalScan.apply(x, rows, carried, h0, None if probe is None else probe[0], activation, sizes, reverse)
+    return h, last(h, h0, sizes, reverse)
+
+
+class _DiagonalScan(torch.autograd.Function):
+    """h, whose gradient is carried on with `carried` in the place of u, and told to `probe`. Both are of rows."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        x: Tensor,
+        u: Tensor,
+        carried: Tensor,
+        h0: Tensor,
+        probe: Tensor | None,
+        activation: str,
+        batch_sizes: Tensor | None,
+        reverse: bool,
+    ) -> Tensor:
+        f = ACTIVATIONS[activation]
+        sizes = [len(h0)] * (len(x) // len(h0) if len(h0) else 0) if batch_sizes is None else batch_sizes.tolist()
+        xs, us, h = x.split(sizes), u.split(sizes), [x] * len(sizes)
+        previous = h0
+        for t in reversed(range(len(sizes))) if reverse else range(len(sizes)):
+            if sizes[t] > len(previous):
+                previous = torch.cat((previous, h0[len(previous) : sizes[t]]))
+            h[t] = previous = f(torch.addcmul(xs[t], us[t], previous[: sizes[t]]))
+        return torch.cat([h0[:0], *h])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _, u, carried, h0, _, activation, batch_sizes, reverse = inputs
+        ctx.save_for_backward(u, carried, h0, output)
+        ctx.options = SLOPES[activation], batch_sizes, reverse
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        u, carried, h0, h = ctx.saved_tensors
+        slope, batch_sizes, reverse = ctx.options
+        slopes = slope(h)
+        errors = sent_back(gradient, slopes * carried, h0, batch_sizes, reverse)
+        norms = border.row_norms(errors) if ctx.needs_input_grad[4] else None
+        of_x = errors * slopes
+        of_u = of_x * before(h, h0, batch_sizes, reverse) if ctx.needs_input_grad[1] else None
+        return of_x, of_u, None, first(of_x * u, h0, batch_sizes, reverse), norms, None, None, None
+
+
+def _stepwise(x: Tensor, u: Tensor, h0: Tensor, activation: str, **steps: Unpack[Steps]) -> tuple[Tensor, Tensor]:
+    def step(x_t: Tensor, state: State, probe: Probe) -> State:
+        return (border.report(ACTIVATIONS[activation](u * state[0] + x_t), probe[0]),)
+
+    states, (h_n,) = walk(step, x, (h0,), **steps)
+    return torch.cat([h0[:0], *(h for (h,) in states)]), h_n
