@@ -15,16 +15,16 @@ from longreach.kernels.walk import Probe, State, Steps, walk
 @widened
 def projected_lstm(
     x: Float[Tensor, "N I"],
-    weight_ih: Float[Tensor, "4*H I"],
-    weight_hh: Float[Tensor, "4*H R"],
-    bias_ih: Float[Tensor, "4*H"] | None,
-    bias_hh: Float[Tensor, "4*H"] | None,
+    weight_ih: Float[Tensor, "G I"],
+    weight_hh: Float[Tensor, "G R"],
+    bias_ih: Float[Tensor, "G"] | None,
+    bias_hh: Float[Tensor, "G"] | None,
     weight_hr: Float[Tensor, "R H"],
     h0: Float[Tensor, "B R"],
     c0: Float[Tensor, "B H"],
     **steps: Unpack[Steps],
 ) -> tuple[Float[Tensor, "N R"], Float[Tensor, "B R"], Float[Tensor, "B H"]]:
-    """As kernels.lstm, but hₜ = W_hr (o·tanh(cₜ)), of R < H numbers, is what goes out and what is carried on.
+    """As kernels.lstm, G = 4 H, but hₜ = W_hr (o·tanh(cₜ)), of R < H numbers, is what goes out and what is carried on.
 
     Cost  a loop in Python: what torch's layers with proj_size cannot do, at the price of a loop
     """

@@ -82,7 +82,7 @@ class Layout(NamedTuple):
                 f"resets: expected a bool tensor of shape {expected}, one flag for each step of each sequence, "
                 f"got {_described(resets)}; true where a step starts anew"
             )
-        return (resets.T if self.batch_dim == 0 else resets).reshape(-1)
+        return (resets.T if self.batch_dim == 0 else resets).reshape(-1).contiguous()
 
     def _packed_resets(self, resets: Sequences, batch_sizes: Int[Tensor, " time"]) -> Bool[Tensor, " row"]:
         if (
