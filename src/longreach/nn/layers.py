@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from longreach import kernels
 from longreach.errors import ArgumentError
+from longreach.kernels import native
 from longreach.nn import observing
 from longreach.nn.checkpointing import checkpointed
 from longreach.nn.projected import projected_lstm
@@ -117,7 +118,7 @@ class _Layer(nn.RNNBase):
         state = self._start(rows, layout, hx)
         flags = layout.resets(resets)
         probes = observing.probes(self, layout, rows, self.entries, len(self._all_weights))
-        if probes is None and self._is_torchs(rows, flags):
+        if probes is None and self._is_torchs(rows, layout, flags):
             output, ended = self._run_torchs(rows, layout, state)
         else:
             output, ended = self._run(rows, layout, state, flags, probes)
@@ -155,17 +156,24 @@ class _Layer(nn.RNNBase):
 
     # Torch's own operator.
 
-    def _is_torchs(self, rows: Tensor, resets: Tensor | None) -> bool:
-        """Whether torch's operator does what is asked for, and does it better: where we have no kernel.
+    def _is_torchs(self, rows: Tensor, layout: Layout, resets: Tensor | None) -> bool:
+        """Whether torch's operator does what is asked for, and does it better.
 
-        A traced or exported program then needs no longreach to run; what our options change is gradients alone.
+        That is so where we have no kernel, and in a program that is traced or exported: it then needs no longreach to
+        run, and what our options change is gradients alone.
         """
         if self.mode not in TORCHS or resets is not None:
             return False
         if torch.compiler.is_exporting() or torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
             return True
-        plain = not self.cut and self.clip == math.inf and not self.checkpoint_every
-        return plain and (rows.device.type != "cpu" or self.proj_size > 0)
+        if self.cut or self.clip != math.inf or self.checkpoint_every:
+            return False
+        if rows.device.type != "cpu" or self.proj_size:
+            return True
+        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+            return False  # some of torch's operators cannot be compiled, others not mapped
+        # of a single step more is calling than computing; for the LSTM torch's call is no cheaper than ours
+        return (layout.time == 1 and self.mode != "LSTM") or not native.built()
 
     def _run_torchs(self, rows: Tensor, layout: Layout, state: State) -> tuple[Tensor, State]:
         self._update_flat_weights()
