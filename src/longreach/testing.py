@@ -8,6 +8,7 @@ def test_echo():
 
 import copy
 import pickle
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -276,8 +277,9 @@ def norms_are_those_of_retained_gradients(case: Case) -> None:
     naive.square().sum().backward()
     for number, name in enumerate(cell.names):
         expected = [entries(state)[number].grad for state in states]
-        expected = torch.stack([grad.abs().flatten(1).square().sum(1).sqrt() for grad in expected if grad is not None])
-        _same(f"the norms of the gradients of {name}, and retained gradients", [norms.rows[name][0]], [expected])
+        found = [norms.rows[name][0, t] for t, grad in enumerate(expected) if grad is not None]
+        by_hand = [grad.abs().flatten(1).square().sum(1).sqrt() for grad in expected if grad is not None]
+        _same(f"the norms of the gradients of {name}, and retained gradients", found, by_hand)
 
 
 def recomputes_what_it_did_not_keep(case: Case) -> None:
@@ -333,11 +335,12 @@ def takes_strided_input(case: Case) -> None:
 
 
 def lets_nan_flow(case: Case) -> None:
-    """NaN shows at its step and after it, in its own sequence and no other."""
+    """NaN shows at its step and later on, in its own sequence and no other."""
     network, x = case.network(), case.input().detach()
     x[2, 0] = torch.nan
     output, _ = network(x)
-    _expect(bool(output[2:, 0].isnan().flatten(1).any(1).all()), "expected NaN from its step on", output[:, 0])
+    _expect(bool(output[2, 0].isnan().any()), "expected NaN at its step", output[2, 0])
+    _expect(bool(output[3:, 0].isnan().any()), "expected NaN at later steps", output[3:, 0])
     _expect(bool(output[:2].isfinite().all()), "expected no NaN before its step", output[:2])
     _expect(bool(output[:, 1:].isfinite().all()), "expected no NaN in other sequences", output[:, 1:])
 
@@ -349,7 +352,9 @@ def compiles_whole(case: Case) -> None:
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
     inputs, results = [x, *network.parameters()], []
     for call in (network, compiled):
-        output, state = call(x)
+        with warnings.catch_warnings():  # of torch's own doing, where it traces an autograd.Function
+            warnings.filterwarnings("ignore", ".*should not be instantiated", DeprecationWarning)
+            output, state = call(x)
         results.append([output, *entries(state), *_gradients(output, inputs)])
     _same("a network and its compiled form", *results)
 

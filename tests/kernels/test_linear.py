@@ -102,6 +102,16 @@ def test_second_derivatives():
     torch.autograd.gradgradcheck(lambda *given: diagonal(*given, activation="tanh"), (x, u, h0))
 
 
+def test_vmap_is_one_after_the_other():
+    x, a, u, h0 = draw(4, 24, 2), draw(24, 2), draw(2), draw(4, 2, 2)
+    together = torch.vmap(linear, (0, None, 0))(x, a, h0)
+    for got, *expected in zip(together, *(linear(x[n], a, h0[n]) for n in range(4)), strict=True):
+        torch.testing.assert_close(got, torch.stack(expected))
+    together = torch.vmap(diagonal, (0, None, 0))(x, u, h0)
+    for got, *expected in zip(together, *(diagonal(x[n], u, h0[n]) for n in range(4)), strict=True):
+        torch.testing.assert_close(got, torch.stack(expected))
+
+
 def test_factors_of_zero_and_one_and_a_long_way_between_them():
     """hₜ = xₜ after a zero, the running sum with ones: exactly, where a quotient of products would be 0 / 0."""
     x = torch.arange(1.0, 10_001.0, dtype=torch.float64)[:, None]

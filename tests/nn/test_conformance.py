@@ -4,38 +4,72 @@ from functools import partial
 
 import jaxtyping
 import pytest
-import torch
+from tests.nn import twins
 from torch import nn
 
 from longreach import kernels
-from longreach.nn.cells import GRU, LSTM, Elman, Leaky
+from longreach.nn.cells import (
+    GRU,
+    LEM,
+    LRU,
+    LSTM,
+    Antisymmetric,
+    BatchNorm,
+    CoRNN,
+    Dilated,
+    Elman,
+    IndRNN,
+    LayerNorm,
+    Leaky,
+    MinGRU,
+    MinLSTM,
+    Orthogonal,
+    Peephole,
+    Skip,
+    Variational,
+    Zoneout,
+)
 from longreach.testing import CHECKS, Case, compiles_whole
-
-
-def of_torch(layer, **options):
-    """The twin in torch: its layer, called with the weights of our cell."""
-
-    def twin(cell):
-        module = layer(cell.input_size, cell.hidden_size, **options)
-        weights = {f"{name}_l0": weight for name, weight in cell.named_parameters()}
-        return lambda x: torch.func.functional_call(module, weights, (x,))[0]
-
-    return twin
-
 
 CELLS = {
     **{f"elman {name}": Case(partial(Elman, activation=name)) for name in kernels.ACTIVATIONS},
-    "elman": Case(Elman, twin=of_torch(nn.RNN)),
-    "elman relu": Case(partial(Elman, activation="relu"), twin=of_torch(nn.RNN, nonlinearity="relu")),
+    "elman": Case(Elman, twin=twins.of_torch(nn.RNN)),
+    "elman relu": Case(partial(Elman, activation="relu"), twin=twins.of_torch(nn.RNN, nonlinearity="relu")),
     "elman identity start": Case(partial(Elman, activation="relu", start="identity", gain=0.9)),
     "elman orthogonal start": Case(partial(Elman, start="orthogonal")),
-    "elman no bias": Case(partial(Elman, bias=False), twin=of_torch(nn.RNN, bias=False)),
-    "leaky": Case(Leaky),
+    "elman no bias": Case(partial(Elman, bias=False), twin=twins.of_torch(nn.RNN, bias=False)),
+    "leaky": Case(Leaky, twin=twins.leaky),
     "leaky sigmoid": Case(partial(Leaky, a=0.5, activation="sigmoid")),
-    "lstm": Case(LSTM, twin=of_torch(nn.LSTM)),
-    "lstm forget bias": Case(partial(LSTM, forget_bias=1.0), twin=of_torch(nn.LSTM)),
+    "orthogonal": Case(Orthogonal, twin=twins.orthogonal),
+    "orthogonal cayley": Case(partial(Orthogonal, orthogonal_map="cayley", activation="identity")),
+    "antisymmetric": Case(Antisymmetric, twin=twins.antisymmetric),
+    "lstm": Case(LSTM, twin=twins.of_torch(nn.LSTM)),
+    "lstm forget bias": Case(partial(LSTM, forget_bias=1.0), twin=twins.of_torch(nn.LSTM)),
     "lstm chrono": Case(partial(LSTM, chrono=30, start="orthogonal")),
-    "gru": Case(GRU, twin=of_torch(nn.GRU)),
+    "peephole": Case(Peephole, twin=twins.peephole),
+    "gru": Case(GRU, twin=twins.of_torch(nn.GRU)),
+    "skip": Case(partial(Skip, inner=Elman, lag=3), twin=twins.skip(3)),
+    "skip lstm": Case(partial(Skip, inner=LSTM, lag=2)),
+    "dilated": Case(partial(Dilated, inner=Elman, lag=2), twin=twins.dilated(2)),
+    "dilated lstm": Case(partial(Dilated, inner=LSTM, lag=3)),
+    "dilated by one": Case(partial(Dilated, inner=GRU, lag=1)),
+    "layer norm elman": Case(partial(LayerNorm, inner=Elman), twin=twins.layernorm_elman),
+    "layer norm lstm": Case(partial(LayerNorm, inner=LSTM), twin=twins.layernorm_lstm),
+    "layer norm gru": Case(partial(LayerNorm, inner=GRU)),
+    "batch norm elman": Case(partial(BatchNorm, inner=Elman, max_length=9)),
+    "batch norm lstm": Case(partial(BatchNorm, inner=LSTM, max_length=4), twin=twins.batchnorm_lstm),
+    "zoneout elman": Case(partial(Zoneout, inner=Elman, rate=0.3)),
+    "zoneout lstm": Case(partial(Zoneout, inner=LSTM, rate=(0.05, 0.5)), twin=twins.zoneout_lstm),
+    "zoneout around skip": Case(partial(Zoneout, inner=partial(Skip, inner=GRU, lag=2))),
+    "variational gru": Case(partial(Variational, inner=GRU)),
+    "variational lstm": Case(partial(Variational, inner=LSTM)),
+    "indrnn": Case(IndRNN, twin=twins.indrnn),
+    "indrnn tanh": Case(partial(IndRNN, activation="tanh", longest=10)),
+    "lru": Case(partial(LRU, r_min=0.4, r_max=0.9), twin=twins.lru),
+    "mingru": Case(MinGRU, twin=twins.mingru),
+    "minlstm": Case(MinLSTM, twin=twins.minlstm),
+    "cornn": Case(CoRNN, twin=twins.cornn),
+    "lem": Case(partial(LEM, dt=0.5), twin=twins.lem),
 }
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from longreach.errors import ArgumentError
 from longreach.kernels import border
 from longreach.kernels.half import widened
-from longreach.kernels.linear import before, cut_off, first, last, sent_back
+from longreach.kernels.linear import before, beside, cut_off, first, last, sent_back
 from longreach.kernels.reference import ACTIVATIONS
 from longreach.kernels.walk import Probe, State, Steps, walk
 
@@ -53,53 +53,63 @@ def diagonal(
     if resets is not None:
         rows = rows.masked_fill(resets[:, None], 0)
     carried = cut_off(rows, h0, sizes, reverse, steps.get("cut", 0))
-    h = _DiagonalScan.apply(x, rows, carried, h0, None if probe is None else probe[0], activation, sizes, reverse)
+    h = diagonal_scan(x, rows, carried, h0, None if probe is None else probe[0], activation, sizes, reverse)
     return h, last(h, h0, sizes, reverse)
 
 
-class _DiagonalScan(torch.autograd.Function):
-    """h, whose gradient is carried on with `carried` in the place of u, and told to `probe`. Both are of rows."""
+@torch.library.custom_op("longreach::diagonal_scan", mutates_args=())
+def diagonal_scan(
+    x: Tensor,
+    u: Tensor,
+    carried: Tensor | None,
+    h0: Tensor,
+    probe: Tensor | None,
+    activation: str,
+    batch_sizes: Tensor | None,
+    reverse: bool,
+) -> Tensor:
+    """h, all of rows. `carried`, if given, carries a gradient on in the place of u; `probe` is told its norms."""
+    f, batch = ACTIVATIONS[activation], len(h0)
+    sizes = [batch] * (len(x) // batch if batch else 0) if batch_sizes is None else batch_sizes.tolist()
+    xs, us, h = x.split(sizes), u.split(sizes), [x] * len(sizes)
+    previous = h0
+    for t in reversed(range(len(sizes))) if reverse else range(len(sizes)):
+        if sizes[t] > len(previous):
+            previous = torch.cat((previous, h0[len(previous) : sizes[t]]))
+        h[t] = previous = f(torch.addcmul(xs[t], us[t], previous[: sizes[t]]))
+    return torch.cat([h0[:0], *h])
 
-    generate_vmap_rule = True
 
-    @staticmethod
-    def forward(
-        x: Tensor,
-        u: Tensor,
-        carried: Tensor,
-        h0: Tensor,
-        probe: Tensor | None,
-        activation: str,
-        batch_sizes: Tensor | None,
-        reverse: bool,
-    ) -> Tensor:
-        f = ACTIVATIONS[activation]
-        sizes = [len(h0)] * (len(x) // len(h0) if len(h0) else 0) if batch_sizes is None else batch_sizes.tolist()
-        xs, us, h = x.split(sizes), u.split(sizes), [x] * len(sizes)
-        previous = h0
-        for t in reversed(range(len(sizes))) if reverse else range(len(sizes)):
-            if sizes[t] > len(previous):
-                previous = torch.cat((previous, h0[len(previous) : sizes[t]]))
-            h[t] = previous = f(torch.addcmul(xs[t], us[t], previous[: sizes[t]]))
-        return torch.cat([h0[:0], *h])
+@diagonal_scan.register_fake
+def _(x: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _, u, carried, h0, _, activation, batch_sizes, reverse = inputs
-        ctx.save_for_backward(u, carried, h0, output)
-        ctx.options = SLOPES[activation], batch_sizes, reverse
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = gradients
-        u, carried, h0, h = ctx.saved_tensors
-        slope, batch_sizes, reverse = ctx.options
-        slopes = slope(h)
-        errors = sent_back(gradient, slopes * carried, h0, batch_sizes, reverse)
-        norms = border.row_norms(errors) if ctx.needs_input_grad[4] else None
-        of_x = errors * slopes
-        of_u = of_x * before(h, h0, batch_sizes, reverse) if ctx.needs_input_grad[1] else None
-        return of_x, of_u, None, first(of_x * u, h0, batch_sizes, reverse), norms, None, None, None
+@diagonal_scan.register_vmap
+def _(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
+    x, u, carried, h0 = (beside(*pair, info.batch_size) for pair in zip(inputs[:4], in_dims[:4], strict=True))
+    h = diagonal_scan(x, u, carried, h0, None, *inputs[5:])
+    return h.unflatten(1, (info.batch_size, -1)), 1
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, u, carried, h0, _, activation, batch_sizes, reverse = inputs
+    ctx.save_for_backward(u, carried, h0, output)
+    ctx.options = SLOPES[activation], batch_sizes, reverse
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    u, carried, h0, h = ctx.saved_tensors
+    slope, batch_sizes, reverse = ctx.options
+    slopes = slope(h)
+    errors = sent_back(gradient, slopes * (u if carried is None else carried), h0, batch_sizes, reverse)
+    norms = border.row_norms(errors) if ctx.needs_input_grad[4] else None
+    of_x = errors * slopes
+    of_u = of_x * before(h, h0, batch_sizes, reverse) if ctx.needs_input_grad[1] else None
+    return of_x, of_u, None, first(of_x * u, h0, batch_sizes, reverse), norms, None, None, None
+
+
+diagonal_scan.register_autograd(_backward, setup_context=_remember)
 
 
 def _stepwise(x: Tensor, u: Tensor, h0: Tensor, activation: str, **steps: Unpack[Steps]) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """The linear recurrence, one number for each unit: not a step after the other, but all of them in about 2 √T sweeps."""
 
+from collections.abc import Sequence
 from math import inf, isqrt
 from typing import Any, Unpack
 
@@ -41,41 +42,62 @@ def linear(
     if probe is not None:
         x = border.report(x, probe[0])  # dL/dxₜ is dL/dhₜ
     carried = cut_off(rows, h0, sizes, reverse, steps.get("cut", 0))
-    h = _LinearScan.apply(x, rows, carried, h0, sizes, reverse)
+    h = linear_scan(x, rows, carried, h0, sizes, reverse)
     return h, last(h, h0, sizes, reverse)
 
 
-class _LinearScan(torch.autograd.Function):
-    """h of hₜ = aₜ hₜ₋₁ + xₜ, whose gradient is carried on with `carried` in the place of a. Both are of rows."""
+@torch.library.custom_op("longreach::linear_scan", mutates_args=())
+def linear_scan(
+    x: Tensor, a: Tensor, carried: Tensor | None, h0: Tensor, batch_sizes: Tensor | None, reverse: bool
+) -> Tensor:
+    """h of hₜ = aₜ hₜ₋₁ + xₜ, all of rows. `carried`, if given, carries a gradient on in the place of a."""
+    h = x.clone(memory_format=torch.contiguous_format)
+    batch = len(h0)
+    if batch_sizes is not None:
+        sizes = batch_sizes.tolist()
+        _sweep(h.split(sizes), a.split(sizes), h0, reverse)
+    elif len(h) <= SHORT * batch:
+        _sweep(h.split(max(batch, 1)), a.split(max(batch, 1)), h0, reverse)
+    else:
+        _sweep_blocks(h.unflatten(0, (-1, batch)), a.unflatten(0, (-1, batch)), h0, reverse)
+    return h
 
-    generate_vmap_rule = True
 
-    @staticmethod
-    def forward(x: Tensor, a: Tensor, carried: Tensor, h0: Tensor, batch_sizes: Tensor | None, reverse: bool) -> Tensor:
-        h = x.clone(memory_format=torch.contiguous_format)
-        batch = h0.shape[0]
-        if batch_sizes is not None:
-            _sweep(list(h.split(batch_sizes.tolist())), list(a.split(batch_sizes.tolist())), h0, reverse)
-        elif len(h) <= SHORT * batch:
-            _sweep(list(h.split(max(batch, 1))), list(a.split(max(batch, 1))), h0, reverse)
-        else:
-            _sweep_blocks(h.unflatten(0, (-1, batch)), a.unflatten(0, (-1, batch)), h0, reverse)
-        return h
+@linear_scan.register_fake
+def _(x: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _, a, carried, h0, batch_sizes, reverse = inputs
-        ctx.save_for_backward(a, carried, h0, output)
-        ctx.layout = batch_sizes, reverse
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = gradients
-        a, carried, h0, h = ctx.saved_tensors
-        batch_sizes, reverse = ctx.layout
-        errors = sent_back(gradient, carried, h0, batch_sizes, reverse)
-        of_a = errors * before(h, h0, batch_sizes, reverse).conj() if ctx.needs_input_grad[1] else None
-        return errors, of_a, None, first(errors * a.conj(), h0, batch_sizes, reverse), None, None
+@linear_scan.register_vmap
+def _(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
+    tensors = (beside(*pair, info.batch_size) for pair in zip(inputs[:4], in_dims[:4], strict=True))
+    h = linear_scan(*tensors, *inputs[4:])
+    return h.unflatten(1, (info.batch_size, -1)), 1
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, a, carried, h0, batch_sizes, reverse = inputs
+    ctx.save_for_backward(a, carried, h0, output)
+    ctx.layout = batch_sizes, reverse
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    a, carried, h0, h = ctx.saved_tensors
+    batch_sizes, reverse = ctx.layout
+    errors = sent_back(gradient, a if carried is None else carried, h0, batch_sizes, reverse)
+    of_a = errors * before(h, h0, batch_sizes, reverse).conj() if ctx.needs_input_grad[1] else None
+    return errors, of_a, None, first(errors * a.conj(), h0, batch_sizes, reverse), None, None
+
+
+linear_scan.register_autograd(_backward, setup_context=_remember)
+
+
+def beside(tensor: Tensor | None, dim: int | None, count: int) -> Tensor | None:
+    """For vmap: rows of `count` problems as rows of one, their units side by side."""
+    if tensor is None:
+        return None
+    several = tensor.unsqueeze(1).expand(-1, count, -1) if dim is None else tensor.movedim(dim, 1)
+    return several.flatten(1)
 
 
 def sent_back(
@@ -84,7 +106,7 @@ def sent_back(
     """dL/dhₜ in full: what arrives at h itself, and what the step after it sends back, `carried`ₜ₊₁ times its own."""
     zeros = torch.zeros_like(h0)
     onwards = before(carried.conj(), zeros, batch_sizes, not reverse)
-    return _LinearScan.apply(gradient, onwards, onwards, zeros, batch_sizes, not reverse)
+    return linear_scan(gradient, onwards, None, zeros, batch_sizes, not reverse)
 
 
 def before(
@@ -92,7 +114,7 @@ def before(
 ) -> Shaped[Tensor, "N H"]:
     """For every row the one that its sequence came from; `start` where it came from none."""
     if batch_sizes is not None:
-        return torch.cat((rows, start))[_sources(batch_sizes, reverse).to(rows.device)]
+        return torch.cat((rows, start))[_sources(batch_sizes, len(rows), reverse).to(rows.device)]
     kept = len(rows) - len(start)
     if kept <= 0:
         return start[: len(rows)]
@@ -118,31 +140,36 @@ def first(rows: Tensor, start: Tensor, batch_sizes: Tensor | None, reverse: bool
     return last(rows, torch.zeros_like(start), batch_sizes, not reverse)
 
 
-def cut_off(rows: Tensor, start: Tensor, batch_sizes: Tensor | None, reverse: bool, cut: int) -> Shaped[Tensor, "N H"]:
-    """What carries a gradient from every row to the one before it: the rows, but 0 at borders that are cut."""
+def cut_off(
+    rows: Tensor, start: Tensor, batch_sizes: Tensor | None, reverse: bool, cut: int
+) -> Shaped[Tensor, "N H"] | None:
+    """What carries a gradient from every row to the one before it: the rows, but 0 at borders that are cut.
+
+    None: the rows themselves.
+    """
     if not cut or not len(rows):
-        return rows
+        return None
     batch = len(start)
     sizes = torch.full((len(rows) // batch,), batch) if batch_sizes is None else batch_sizes
-    time = torch.arange(len(sizes)).repeat_interleave(sizes)
+    time = torch.arange(len(sizes)).repeat_interleave(sizes, output_size=len(rows))
     edge = time + 1 if reverse else time
     # no step comes before the first, and a start is never cut off
-    severed = (edge % cut == 0) & (_sources(sizes, reverse) < len(rows))
+    severed = (edge % cut == 0) & (_sources(sizes, len(rows), reverse) < len(rows))
     return rows.masked_fill(severed[:, None].to(rows.device), 0)
 
 
-def _sources(batch_sizes: Tensor, reverse: bool) -> Shaped[Tensor, "N"]:
+def _sources(batch_sizes: Tensor, rows: int, reverse: bool) -> Shaped[Tensor, "N"]:
     """For every row the number of the one before it in its sequence; N + b for the first row of sequence b."""
-    time = torch.arange(len(batch_sizes)).repeat_interleave(batch_sizes)
-    row = torch.arange(len(time))
+    row = torch.arange(rows)
+    time = torch.arange(len(batch_sizes)).repeat_interleave(batch_sizes, output_size=rows)
     sequence = row - (batch_sizes.cumsum(0) - batch_sizes)[time]
     if not reverse:
-        return torch.where(time > 0, row - batch_sizes[time - 1], len(time) + sequence)
+        return torch.where(time > 0, row - batch_sizes[time - 1], rows + sequence)
     following = torch.cat((batch_sizes[1:], batch_sizes.new_zeros(1)))[time]
-    return torch.where(sequence < following, row + batch_sizes[time], len(time) + sequence)
+    return torch.where(sequence < following, row + batch_sizes[time], rows + sequence)
 
 
-def _sweep(h: list[Tensor], a: list[Tensor], h0: Tensor, reverse: bool) -> None:
+def _sweep(h: Sequence[Tensor], a: Sequence[Tensor], h0: Tensor, reverse: bool) -> None:
     """hₜ <- hₜ + aₜ hₜ₋₁ in place, step by step; sequences that start later find their h0."""
     previous = h0
     for t in reversed(range(len(h))) if reverse else range(len(h)):
@@ -177,7 +204,7 @@ def _sweep_blocks(h: Tensor, a: Tensor, h0: Tensor, reverse: bool) -> None:
     for t in order:
         carried.mul_(factors[:, t])
         parts[:, t].add_(carried)
-    _sweep(list(h[rest].unbind()), list(a[rest].unbind()), state, reverse)
+    _sweep(h[rest].unbind(), a[rest].unbind(), state, reverse)
 
 
 def _stepwise(x: Tensor, a: Tensor, h0: Tensor, **steps: Unpack[Steps]) -> tuple[Tensor, Tensor]:

@@ -55,12 +55,18 @@ class Span(NamedTuple):
     rows: int
     batch_sizes: Int[Tensor, " time"] | None
 
+    @property
+    def steps(self) -> int:
+        """T: of the longest sequence."""
+        if self.batch_sizes is not None:
+            return len(self.batch_sizes)
+        return self.rows // self.batch if self.batch else 0
+
     def spread(self, entry: Shaped[Tensor, "batch *rest"]) -> Shaped[Tensor, "row *rest"]:
         """To every row what belongs to its sequence."""
         if self.batch_sizes is not None:
             return torch.cat([entry[:0], *(entry[:running] for running in self.batch_sizes.tolist())])
-        times = self.rows // self.batch if self.batch else 0
-        return entry.repeat(times, *[1] * (entry.dim() - 1))
+        return entry.repeat(self.steps, *[1] * (entry.dim() - 1))
 
 
 class Cell(nn.Module):

@@ -1,6 +1,7 @@
 """The weights that Elman's network, the GRU and the LSTM have in common, under torch's names."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from longreach.errors import ArgumentError
-from longreach.nn.cell import Cell, State
+from longreach.nn.cell import Cell, Span, State, Step, Wrapper
 
 STARTS = ("uniform", "identity", "orthogonal")
 Recur = Callable[[Tensor], Tensor]
@@ -92,3 +93,32 @@ class GateCell(Cell):
         if self.initial != "uniform":
             options += f", start={self.initial!r}" + (f", gain={self.gain}" if self.gain != 1 else "")
         return f"{self.input_size}, {self.hidden_size}{options}"
+
+
+class GateWrapper(Wrapper):
+    """A cell around one with gates: `step` for it to say, by the inner cell's step, what comes between state and gates.
+
+    inner   one of GateCell: called as its class is, with the options that the wrapper does not know
+    """
+
+    inner: GateCell
+
+    def __init__(self, input_size: int, hidden_size: int, *, inner: Callable[..., Cell], **options: Any):
+        super().__init__(inner, input_size, hidden_size, **options)
+        if not isinstance(self.inner, GateCell):
+            raise ArgumentError(
+                f"inner: expected a cell with gates, as Elman, GRU and LSTM, got {type(self.inner).__name__}; "
+                f"{type(self).__name__} acts between its state and its gates"
+            )
+
+    def step(self, x: Tensor, state: State) -> State:
+        """The state after a step."""
+        raise NotImplementedError(f"{type(self).__name__}.step: expected (x, state) -> state")
+
+    def forward(self, x: Tensor, state: State) -> State:
+        """One step."""
+        return self.step(x, state)
+
+    def begin(self, x: Tensor, span: Span) -> tuple[Tensor, Step]:
+        """Projected rows, and the step."""
+        return self.project(x), self

@@ -1,0 +1,59 @@
+"""Variational dropout (Gal & Ghahramani 2016, arXiv 1512.05287)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from longreach.errors import ArgumentError
+from longreach.nn.cell import Span, State, Step
+from longreach.nn.gates import GateWrapper
+
+
+class Variational(GateWrapper):
+    """Gates see dₓ xₜ and dₕ hₜ₋₁ for xₜ and hₜ₋₁; dₓ, dₕ are drawn once for a sequence, the same at every step.
+
+    d = Bernoulli(1 - p) / (1 - p) for every unit; 1 in evaluation.
+
+    Jacobian   the inner cell's, its W_hh times diag(dₕ)
+    Carries    what the inner cell carries: what passes by the gates, an LSTM's c or z·h in a GRU, is not dropped
+    Equals     the inner cell with p = 0; the paper's "tied" form: all gates share a mask
+    Is not     dropout at every step, which wears down what a network remembers; nor of the embedding
+    Cost       the masks once for a sequence, and a loop: no fused form
+
+    p_input, p_state   shares that are dropped
+    inner, options     the cell, one with gates, and what else it is built with
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, *, p_input: float = 0.25, p_state: float = 0.25, **options: Any
+    ):
+        for name, p in (("p_input", p_input), ("p_state", p_state)):
+            if not 0 <= p < 1:
+                raise ArgumentError(f"{name}: expected a share, 0 <= {name} < 1, got {p}")
+        super().__init__(input_size, hidden_size, **options)
+        self.p_input, self.p_state = p_input, p_state
+
+    def step(self, x: Tensor, state: State) -> State:
+        """The inner cell's."""
+        return self.inner(x, state)
+
+    def begin(self, x: Tensor, span: Span) -> tuple[Tensor, Step]:
+        """Draw the masks of all sequences."""
+        if not self.training:
+            return super().begin(x, span)
+        of_input = _mask(x.new_empty(span.batch, x.shape[1]), self.p_input)
+        of_state = _mask(x.new_empty(span.batch, self.hidden_size), self.p_state)
+
+        def step(x: Tensor, state: State) -> State:
+            return self.inner.step(x, state, lambda h: self.inner.recur(h * of_state[: len(h)]))
+
+        return self.inner.project(x * span.spread(of_input)), step
+
+    def extra_repr(self) -> str:
+        """The shares."""
+        return f"p_input={self.p_input}, p_state={self.p_state}"
+
+
+def _mask(like: Tensor, p: float) -> Tensor:
+    return torch.empty_like(like).bernoulli_(1 - p) / (1 - p)
