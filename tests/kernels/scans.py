@@ -97,7 +97,8 @@ def problem(
 
 
 def batch_sizes(lengths: list[int]) -> Tensor:
-    return torch.tensor([sum(length > t for length in lengths) for t in range(max(lengths, default=0))])
+    running = [sum(length > t for length in lengths) for t in range(max(lengths, default=0))]
+    return torch.tensor(running, dtype=torch.int64)
 
 
 def fixed(like: Tensor) -> Tensor:

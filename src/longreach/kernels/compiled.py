@@ -18,6 +18,11 @@ from longreach.kernels.native import Steps
 Gradients = tuple[Tensor | None, ...]
 
 
+def in_memory(batch_sizes: Tensor | None, reverse: bool, resets: Tensor | None) -> Steps:
+    """The steps, by tensors that lie in memory as the compiled scans read them."""
+    return Steps(_dense(batch_sizes), reverse, _dense(resets))
+
+
 def elman_keeps(activation: str, decay: float, rate: float) -> bool:
     """Whether `saved` has rows: if not, the activations are h itself."""
     return activation == "prelu" or decay != 0 or rate != 1
@@ -190,14 +195,15 @@ def _project(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     """W x + b for every row, in memory of its own: the scan writes over it."""
     if weight is None:
         return x.clone(memory_format=torch.contiguous_format) if bias is None else (x + bias).contiguous()
-    return torch.mm(x, weight.t()) if bias is None else torch.addmm(bias, x, weight.t())
+    a = native.empty(len(x), len(weight), like=x)
+    return torch.mm(x, weight.t(), out=a) if bias is None else torch.addmm(bias, x, weight.t(), out=a)
 
 
 def _of_input(da: Tensor, x: Tensor, weight: Tensor | None, wanted: Sequence[bool]) -> Gradients:
     """Gradients of x and weight_ih."""
     if weight is None:
         return da if wanted[0] else None, None
-    return torch.mm(da, weight) if wanted[0] else None, torch.mm(da.t(), x) if wanted[1] else None
+    return torch.mm(da, weight) if wanted[0] else None, _product_over_rows(da, x) if wanted[1] else None
 
 
 def _of_biases(da: Tensor, wanted: Sequence[bool]) -> Gradients:
@@ -214,10 +220,15 @@ def _of_recurrence(da: Tensor, h: Tensor, h0: Tensor, steps: Steps) -> Tensor:
     if len(h) == 0:
         return da.new_zeros((da.shape[1], h0.shape[1]))
     if steps.batch_sizes is not None or steps.resets is not None:
-        return torch.mm(da.t(), _before(h, h0, steps))
+        return _product_over_rows(da, _before(h, h0, steps))
     if steps.reverse:  # the states before lie one step away in h: no copy of them is needed
-        return torch.addmm(torch.mm(da[-batch:].t(), h0), da[:-batch].t(), h[batch:])
-    return torch.addmm(torch.mm(da[:batch].t(), h0), da[batch:].t(), h[:-batch])
+        return _product_over_rows(da[:-batch], h[batch:]).addmm_(da[-batch:].t(), h0)
+    return _product_over_rows(da[batch:], h[:-batch]).addmm_(da[:batch].t(), h0)
+
+
+def _product_over_rows(da: Tensor, values: Tensor) -> Tensor:
+    """daᵀ · values. Its transpose is the faster product, half as long again where da is wide, and is turned at the end."""
+    return torch.mm(values.t(), da).t().contiguous()
 
 
 def _before(h: Tensor, h0: Tensor, steps: Steps) -> Tensor:

@@ -17,16 +17,19 @@ The operators are defined by hand and not with torch.library.custom_op: a call a
 not 82, of the 200 or so that a whole training step of a small network takes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._functorch.utils import enable_single_level_autograd_function
 from torch._ops import OpOverload
+from torch.autograd.function import _SingleLevelFunction
 
 from longreach.kernels import native
 from longreach.kernels.arguments import check_batch_sizes
-from longreach.kernels.native import Steps
+from longreach.kernels.compiled import in_memory
 
 _LIBRARY = torch.library.Library("longreach", "DEF")
 _OPTIONAL = ("weight_ih", "bias_ih", "bias_hh", "slope")
@@ -91,28 +94,17 @@ class Family:
         return self.reference(**dict(zip(names, (*tensors, probe, *walk), strict=True)))
 
     def gradients_by_reference(
-        self,
-        errors: Sequence[Maybe],
-        leaves: Sequence[Any],
-        walk: Sequence[Any],
-        wanted: Sequence[bool],
-        *,
-        create_graph: bool = False,
+        self, errors: Sequence[Maybe], tensors: Sequence[Maybe], walk: Sequence[Any], wanted: Sequence[bool]
     ) -> tuple[Tensor, ...]:
-        """What the backward operator gives. `leaves` are its tensors, with a graph of their own where wanted."""
-        x = leaves[0]
-        with torch.enable_grad():
-            probe = x.new_zeros((self.results - 1, x.shape[0]), requires_grad=True)
-            results = self.run_reference(leaves, probe, walk)
-            sent = [(result, error) for result, error in zip(results, errors, strict=True) if error is not None]
-            asked = [leaf for leaf, want in zip(leaves, wanted, strict=True) if want and leaf is not None]
-            outputs, gradients = zip(*sent, strict=True)
-            found = iter(
-                torch.autograd.grad(
-                    outputs, [*asked, probe], gradients, create_graph=create_graph, materialize_grads=True
-                )
-            )
-        return *(next(found) if want else x.new_empty(0) for want in wanted), next(found)
+        """What the backward operator gives, itself differentiable."""
+
+        def results(probe: Tensor, *asked: Tensor) -> tuple[Tensor, ...]:
+            return self.run_reference(_with(tensors, wanted, asked), probe, walk)
+
+        x: Any = tensors[0]
+        probe = x.new_zeros((self.results - 1, x.shape[0]))
+        norms, *found = _pulled_back(results, (probe, *_only(tensors, wanted)), errors)
+        return *_with([x.new_empty(0)] * len(wanted), wanted, found), norms
 
     def _run(self, *args: Any) -> tuple[Any, ...]:
         tensors, _, walk = self.split(args)
@@ -120,7 +112,7 @@ class Family:
         if batch_sizes is not None:
             check_batch_sizes(batch_sizes, x.shape[0], h0.shape[0])
         if _is_compiled(x):
-            return self.compiled(*tensors, Steps(*walk[:3]), *walk[3:-2])
+            return self.compiled(*tensors, in_memory(*walk[:3]), *walk[3:-2])
         with torch.no_grad():
             results = self.run_reference(tensors, None, walk)
         # without a step, what comes out is what went in; but what an operator gives has memory of its own
@@ -138,11 +130,13 @@ class Family:
         errors, tensors, walk, kept, wanted = self.split_backward(args)
         x = tensors[0]
         if _is_compiled(x):
-            *gradients, norms = self.compiled_backward(errors, *tensors, Steps(*walk[:3]), *walk[3:], *kept, wanted)
+            *gradients, norms = self.compiled_backward(errors, *tensors, in_memory(*walk[:3]), *walk[3:], *kept, wanted)
             pairs = zip(gradients, wanted, strict=True)
             return *(gradient if want else x.new_empty(0) for gradient, want in pairs), norms
-        leaves = [t if t is None else t.detach().requires_grad_(want) for t, want in zip(tensors, wanted, strict=True)]
-        return tuple(gradient.clone() for gradient in self.gradients_by_reference(errors, leaves, walk, wanted))
+        with _autograd():
+            gradients = self.gradients_by_reference(errors, tensors, walk, wanted)
+        # what an operator gives has memory of its own: not that of an error, or of another gradient
+        return tuple(gradient.clone() for gradient in gradients)
 
     def _shapes_backward(self, *args: Any) -> tuple[Tensor, ...]:
         _, tensors, _, _, wanted = self.split_backward(args)
@@ -151,7 +145,7 @@ class Family:
         return tuple(x.new_empty(shape) for shape in (*shapes, (self.results - 1, x.shape[0])))
 
 
-class _Forward(torch.autograd.Function):
+class _Forward(_SingleLevelFunction):
     """The scan and its gradient."""
 
     @staticmethod
@@ -178,7 +172,7 @@ class _Forward(torch.autograd.Function):
         return None, None, *gradients, probed, *[None] * len(walk)
 
 
-class _Backward(torch.autograd.Function):
+class _Backward(_SingleLevelFunction):
     """The gradient and its gradient, through the reference."""
 
     @staticmethod
@@ -193,26 +187,46 @@ class _Backward(torch.autograd.Function):
     def backward(ctx: Any, *seconds: Maybe) -> tuple[Maybe, ...]:
         family, (*given, batch_sizes, resets) = ctx.family, ctx.saved_tensors
         walk = (batch_sizes, ctx.reverse, resets, *ctx.settings)
-        create_graph = torch.is_grad_enabled()
-        with torch.enable_grad():
-            # views: a tensor made of another one among them is a leaf all the same
-            leaves: list[Any] = [tensor if tensor is None else tensor.view_as(tensor) for tensor in given]
-            for leaf, want in zip(leaves[family.results :], ctx.wanted, strict=True):
-                if want and not leaf.requires_grad:
-                    leaf.requires_grad_()
-            errors, tensors = leaves[: family.results], leaves[family.results :]
-            firsts = family.gradients_by_reference(errors, tensors, walk, ctx.wanted, create_graph=True)
-            sent = [(f, s) for f, s in zip(firsts, seconds, strict=True) if s is not None and f.requires_grad]
-            needed = ctx.needs_input_grad[2 : 2 + len(leaves)]
-            asked = [leaf for leaf, need in zip(leaves, needed, strict=True) if need]
-            outputs, gradients = zip(*sent, strict=True)
-            found = iter(torch.autograd.grad(outputs, asked, gradients, create_graph=create_graph, allow_unused=True))
-        result = [next(found) if need else None for need in needed]
-        return None, None, *result, *[None] * (ctx.count - len(result))
+        needed = ctx.needs_input_grad[2 : 2 + len(given)]
+
+        def firsts(*asked: Tensor) -> tuple[Tensor, ...]:
+            together = _with(given, needed, asked)
+            errors, tensors = together[: family.results], together[family.results :]
+            return family.gradients_by_reference(errors, tensors, walk, ctx.wanted)
+
+        found = _pulled_back(firsts, _only(given, needed), seconds)
+        gradients = _with([None] * len(given), needed, found)
+        return None, None, *gradients, *[None] * (ctx.count - len(given))
+
+
+def _pulled_back(
+    function: Callable[..., tuple[Tensor, ...]], inputs: Sequence[Tensor], errors: Sequence[Maybe]
+) -> Sequence[Tensor]:
+    """dL/d(input) from the dL/d(output) of a function; None stands for zeros."""
+    outputs, back = torch.func.vjp(function, *inputs)[:2]
+    return back(tuple(torch.zeros_like(o) if e is None else e for o, e in zip(outputs, errors, strict=True)))
+
+
+def _only(values: Sequence[Any], wanted: Sequence[bool]) -> list[Any]:
+    return [value for value, want in zip(values, wanted, strict=True) if want]
+
+
+def _with(values: Sequence[Any], wanted: Sequence[bool], found: Iterable[Any]) -> list[Any]:
+    """`values`, those that are wanted replaced, one after the other, by what was found."""
+    replacements = iter(found)
+    return [next(replacements) if want else value for value, want in zip(values, wanted, strict=True)]
 
 
 def _is_compiled(x: Tensor) -> bool:
     return x.device.type == "cpu" and native.built()
+
+
+def _autograd() -> torch._C._ForceDispatchKeyGuard:
+    """Autograd as outside of operators: inside, a dispatch mode may have switched it off. Autocast stays as it is."""
+    key, below = torch._C.DispatchKey, torch._C._dispatch_keyset_full_after
+    included = torch._C.DispatchKeySet(key.BackendSelect) | torch._C.DispatchKeySet(key.ADInplaceOrView)
+    autocast = below(key.FuncTorchBatched) - below(key.AutocastCPU)  # of all devices: they lie side by side
+    return torch._C._ForceDispatchKeyGuard(included, torch._C._dispatch_tls_local_exclude_set() & autocast)
 
 
 def _define(name: str, arguments: Sequence[str], results: int) -> OpOverload:
@@ -228,12 +242,16 @@ def _implement(op: OpOverload, kernel: Callable[..., Any], fake: Callable[..., A
         torch.library.register_autocast(op, device, torch.float32, lib=_LIBRARY)
 
 
-def _differentiate(op: OpOverload, function: type[torch.autograd.Function], family: Family) -> None:
+def _differentiate(op: OpOverload, function: Any, family: Family) -> None:
+    """Register the gradient as torch.library does, except that torch.func's transforms see it too."""
+
     def kernel(keys: torch._C.DispatchKeySet, *args: Any) -> Any:
         below = keys & torch._C._after_autograd_keyset
-        if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
+        if not (torch.is_grad_enabled() and torch._C._any_requires_grad(*args)):
+            return op.redispatch(below, *args)
+        transformed = torch._C._are_functorch_transforms_active()
+        with enable_single_level_autograd_function() if transformed else nullcontext():
             return function.apply(family, below, *args)
-        return op.redispatch(below, *args)
 
     _LIBRARY.impl(op, kernel, "Autograd", with_keyset=True)
 
@@ -241,7 +259,7 @@ def _differentiate(op: OpOverload, function: type[torch.autograd.Function], fami
 def _one_after_the_other(op: OpOverload) -> Callable[..., Any]:
     def run(info: Any, dims: Sequence[int | None], *args: Any) -> Any:
         def slice_of(n: int) -> list[Any]:
-            return [arg if dim is None else arg.select(dim, n) for arg, dim in zip(args, dims, strict=True)]
+            return [arg.select(dim, n) if isinstance(dim, int) else arg for arg, dim in zip(args, dims, strict=True)]
 
         each = [op(*slice_of(n)) for n in range(info.batch_size)]
         outputs = tuple(torch.stack(column) for column in zip(*each, strict=True))
