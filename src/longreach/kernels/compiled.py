@@ -227,7 +227,7 @@ def _of_recurrence(da: Tensor, h: Tensor, h0: Tensor, steps: Steps) -> Tensor:
 
 
 def _product_over_rows(da: Tensor, values: Tensor) -> Tensor:
-    """daᵀ · values. Its transpose is the faster product, half as long again where da is wide, and is turned at the end."""
+    """daᵀ · values, as its transpose: where da is wide, that product is faster by a third."""
     return torch.mm(values.t(), da).t().contiguous()
 
 

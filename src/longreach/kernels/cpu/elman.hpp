@@ -1,7 +1,6 @@
 // h_t = decay * h_{t-1} + rate * f(W h_{t-1} + a_t), forwards and backwards.
 #pragma once
 #include "product.hpp"
-#include "steps.hpp"
 
 enum class Activation : int { tanh, relu, leaky_relu, prelu, elu, selu, sigmoid, identity };
 
@@ -55,34 +54,22 @@ void elman_forward(const Steps& s, const Elman& e, const Panels<T>& W, T* kept, 
     const int64_t H = s.H;
     const bool keeps = e.keeps();
     const T* slopes = static_cast<const T*>(e.slope);
+    Room<T> room(W, walk.count);
     walk.forwards([&](int64_t t, int64_t row, int64_t n) {
         walk.states_before(t, h, h0, before.data());
-        W.each([&](int64_t j, int64_t vectors, const T* panel) {
-            as_constant<4>(vectors, [&](auto C) {
-                in_pieces(n, TILE_ROWS<C.value>, [&](int64_t from, int64_t rows) {
-                    as_constant<TILE_ROWS<C.value>>(rows, [&](auto R) {
-                        Vector<T> a[R.value][C.value] = {};
-                        multiply<T, R.value, C.value>(before.data() + from, panel, W.K, a);
-                        for (int r = 0; r < R.value; r++) {
-                            T* kept_row = kept + (row + from + r) * H;
-                            T* h_row = h + (row + from + r) * H;
-                            const T* earlier = before[from + r];
-                            for (int c = 0; c < C.value; c++) {
-                                const int64_t i = j + c * LANES<T>, m = H - i;
-                                const Vector<T> slope = slopes ? load(slopes + i, m) : Vector<T>{};
-                                const Vector<T> sum = a[r][c] + load(kept_row + i, m);
-                                const Vector<T> y = activate<T>(e.activation, sum, slope);
-                                if (keeps) {
-                                    store(kept_row + i, e.activation == Activation::prelu ? sum : y, m);
-                                    store(h_row + i, T(e.decay) * load(earlier + i, m) + T(e.rate) * y, m);
-                                } else {
-                                    store(h_row + i, y, m);
-                                }
-                            }
-                        }
-                    });
-                });
-            });
+        const auto soon = [&](int64_t r, int64_t j) {
+            __builtin_prefetch(kept + (row + r) * H + j, 1);
+            __builtin_prefetch(h + (row + r) * H + j, 1);
+        };
+        product<T, 1>(before.data(), W, n, t, room, soon, [&](int64_t r, int64_t j, const Vector<T>* sums) {
+            T *kept_row = kept + (row + r) * H + j, *h_row = h + (row + r) * H + j;
+            const int64_t mine = H - j;
+            const Vector<T> slope = slopes ? load(slopes + j, mine) : Vector<T>{};
+            const Vector<T> a = sums[0] + load(kept_row, mine);
+            const Vector<T> y = activate<T>(e.activation, a, slope);
+            if (!keeps) return store(h_row, y, mine);
+            store(kept_row, e.activation == Activation::prelu ? a : y, mine);
+            store(h_row, T(e.decay) * load(before[r] + j, mine) + T(e.rate) * y, mine);
         });
     });
     walk.last_states(h, h0, h_n);
@@ -93,9 +80,10 @@ template <class T>
 void elman_backward(const Steps& s, const Elman& e, const Panels<T>& W, const T* dh, const T* dh_n, const T* kept, T* da, T* dslope, T* dh0, T* norms,
                     int64_t first, int64_t last) {
     const Walk<T> walk(s, first, last);
-    const int64_t H = s.H, width = (H + LANES<T> - 1) / LANES<T> * LANES<T>;
+    const int64_t H = s.H, width = padded<T>(H);
     const T* slopes = static_cast<const T*>(e.slope);
     Scratch<T> carried(walk.count * width), total(width);
+    Room<T> room(W, walk.count);
     carried.zero(walk.count * width);
     if (dh_n)
         for (int64_t r = 0; r < walk.count; r++) std::copy_n(dh_n + (first + r) * H, H, carried + r * width);
@@ -119,7 +107,7 @@ void elman_backward(const Steps& s, const Elman& e, const Panels<T>& W, const T*
             norms[row + r] = norm<T>(squares, total, H);
             rows_of_da[r] = da + at;
         }
-        if (!walk.whole_step_cut(t)) add_product<T>(rows_of_da.data(), nullptr, 0, W, carried, width, n);
+        if (!walk.whole_step_cut(t)) add_product<T, 1>({{rows_of_da.data(), H}}, W, n, t, room, carried, width);
         T* const parts[] = {carried};
         walk.limit(t, parts, 1, width);
     });

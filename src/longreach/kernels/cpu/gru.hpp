@@ -1,7 +1,6 @@
 // r, z = sigmoid(W_r h + a_r), sigmoid(W_z h + a_z);  m = W_n h + b_n;  n = tanh(a_n + r m);  h_t = (1 - z) n + z h_{t-1}.
 #pragma once
 #include "product.hpp"
-#include "steps.hpp"
 
 namespace {
 
@@ -11,31 +10,28 @@ void gru_forward(const Steps& s, const Panels<T>& W, const T* bias, T* gates, co
     const Walk<T> walk(s, first, last);
     std::vector<const T*> before(walk.count);
     const int64_t H = s.H;
+    Room<T> room(W, walk.count);
     walk.forwards([&](int64_t t, int64_t row, int64_t n) {
         walk.states_before(t, h, h0, before.data());
-        for (int64_t j = 0; j < H; j += LANES<T>) {
-            const int64_t mine = H - j;
-            const Vector<T> b = bias ? load(bias + j, mine) : Vector<T>{};
-            in_pieces(n, TILE_ROWS<3>, [&](int64_t from, int64_t rows) {
-                as_constant<TILE_ROWS<3>>(rows, [&](auto R) {
-                    Vector<T> a[R.value][3] = {};
-                    multiply<T, R.value, 3>(before.data() + from, W.data + 3 * j * W.K, W.K, a);
-                    for (int i = 0; i < R.value; i++) {
-                        T* g = gates + (row + from + i) * 3 * H + j;
-                        const int64_t at = (row + from + i) * H + j;
-                        const Vector<T> r = sigmoid<T>(a[i][0] + load(g, mine));
-                        const Vector<T> z = sigmoid<T>(a[i][1] + load(g + H, mine));
-                        const Vector<T> recurrent = a[i][2] + b;
-                        const Vector<T> candidate = hyperbolic_tangent<T>(load(g + 2 * H, mine) + r * recurrent);
-                        store(g, r, mine);
-                        store(g + H, z, mine);
-                        store(g + 2 * H, candidate, mine);
-                        store(m + at, recurrent, mine);
-                        store(h + at, candidate + z * (load(before[from + i] + j, mine) - candidate), mine);
-                    }
-                });
-            });
-        }
+        const auto soon = [&](int64_t i, int64_t j) {
+            const T* gate = gates + (row + i) * 3 * H + j;
+            for (int g = 0; g < 3; g++) __builtin_prefetch(gate + g * H, 1);
+            __builtin_prefetch(h + (row + i) * H + j, 1);
+            __builtin_prefetch(m + (row + i) * H + j, 1);
+        };
+        product<T, 3>(before.data(), W, n, t, room, soon, [&](int64_t i, int64_t j, const Vector<T>* sums) {
+            T* g = gates + (row + i) * 3 * H + j;
+            const int64_t at = (row + i) * H + j, mine = H - j;
+            const Vector<T> r = sigmoid<T>(sums[0] + load(g, mine));
+            const Vector<T> z = sigmoid<T>(sums[1] + load(g + H, mine));
+            const Vector<T> recurrent = bias ? sums[2] + load(bias + j, mine) : sums[2];
+            const Vector<T> candidate = hyperbolic_tangent<T>(load(g + 2 * H, mine) + r * recurrent);
+            store(g, r, mine);
+            store(g + H, z, mine);
+            store(g + 2 * H, candidate, mine);
+            store(m + at, recurrent, mine);
+            store(h + at, candidate + z * (load(before[i] + j, mine) - candidate), mine);
+        });
     });
     walk.last_states(h, h0, h_n);
 }
@@ -45,8 +41,9 @@ template <class T>
 void gru_backward(const Steps& s, const Panels<T>& W, const T* dh, const T* dh_n, const T* gates, const T* m, const T* h, const T* h0, T* da, T* dm, T* dh0,
                   T* norms, int64_t first, int64_t last) {
     const Walk<T> walk(s, first, last);
-    const int64_t H = s.H, width = (H + LANES<T> - 1) / LANES<T> * LANES<T>;
+    const int64_t H = s.H, width = padded<T>(H);
     Scratch<T> carried(walk.count * width), total(width);
+    Room<T> room(W, walk.count);
     carried.zero(walk.count * width);
     if (dh_n)
         for (int64_t r = 0; r < walk.count; r++) std::copy_n(dh_n + (first + r) * H, H, carried + r * width);
@@ -76,7 +73,7 @@ void gru_backward(const Steps& s, const Panels<T>& W, const T* dh, const T* dh_n
             rows_of_da[i] = d_a;
             rows_of_dm[i] = dm + at;
         }
-        if (!walk.whole_step_cut(t)) add_product<T>(rows_of_da.data(), rows_of_dm.data(), 2 * H, W, carried, width, n);
+        if (!walk.whole_step_cut(t)) add_product<T, 2>({{rows_of_da.data(), 2 * H}, {rows_of_dm.data(), H}}, W, n, t, room, carried, width);
         T* const parts[] = {carried};
         walk.limit(t, parts, 1, width);
     });

@@ -1,7 +1,6 @@
 // i, f, g, o = sigmoid, sigmoid, tanh, sigmoid of W h_{t-1} + a_t;  c_t = f c_{t-1} + i g;  h_t = o tanh(c_t).
 #pragma once
 #include "product.hpp"
-#include "steps.hpp"
 
 namespace {
 
@@ -11,33 +10,31 @@ void lstm_forward(const Steps& s, const Panels<T>& W, T* gates, const T* h0, con
     const Walk<T> walk(s, first, last);
     std::vector<const T*> before(walk.count), cells_before(walk.count);
     const int64_t H = s.H;
+    Room<T> room(W, walk.count);
     walk.forwards([&](int64_t t, int64_t row, int64_t n) {
         walk.states_before(t, h, h0, before.data());
         walk.states_before(t, c, c0, cells_before.data());
-        for (int64_t j = 0; j < H; j += LANES<T>) {
-            const int64_t mine = H - j;
-            in_pieces(n, TILE_ROWS<4>, [&](int64_t from, int64_t rows) {
-                as_constant<TILE_ROWS<4>>(rows, [&](auto R) {
-                    Vector<T> a[R.value][4] = {};
-                    multiply<T, R.value, 4>(before.data() + from, W.data + 4 * j * W.K, W.K, a);
-                    for (int r = 0; r < R.value; r++) {
-                        T* gate = gates + (row + from + r) * 4 * H + j;
-                        const int64_t at = (row + from + r) * H + j;
-                        const Vector<T> i = sigmoid<T>(a[r][0] + load(gate, mine));
-                        const Vector<T> f = sigmoid<T>(a[r][1] + load(gate + H, mine));
-                        const Vector<T> g = hyperbolic_tangent<T>(a[r][2] + load(gate + 2 * H, mine));
-                        const Vector<T> o = sigmoid<T>(a[r][3] + load(gate + 3 * H, mine));
-                        const Vector<T> cell = f * load(cells_before[from + r] + j, mine) + i * g;
-                        store(gate, i, mine);
-                        store(gate + H, f, mine);
-                        store(gate + 2 * H, g, mine);
-                        store(gate + 3 * H, o, mine);
-                        store(c + at, cell, mine);
-                        store(h + at, o * hyperbolic_tangent<T>(cell), mine);
-                    }
-                });
-            });
-        }
+        const auto soon = [&](int64_t r, int64_t j) {
+            const T* gate = gates + (row + r) * 4 * H + j;
+            for (int g = 0; g < 4; g++) __builtin_prefetch(gate + g * H, 1);
+            __builtin_prefetch(h + (row + r) * H + j, 1);
+            __builtin_prefetch(c + (row + r) * H + j, 1);
+        };
+        product<T, 4>(before.data(), W, n, t, room, soon, [&](int64_t r, int64_t j, const Vector<T>* sums) {
+            T* gate = gates + (row + r) * 4 * H + j;
+            const int64_t at = (row + r) * H + j, mine = H - j;
+            const Vector<T> i = sigmoid<T>(sums[0] + load(gate, mine));
+            const Vector<T> f = sigmoid<T>(sums[1] + load(gate + H, mine));
+            const Vector<T> g = hyperbolic_tangent<T>(sums[2] + load(gate + 2 * H, mine));
+            const Vector<T> o = sigmoid<T>(sums[3] + load(gate + 3 * H, mine));
+            const Vector<T> cell = f * load(cells_before[r] + j, mine) + i * g;
+            store(gate, i, mine);
+            store(gate + H, f, mine);
+            store(gate + 2 * H, g, mine);
+            store(gate + 3 * H, o, mine);
+            store(c + at, cell, mine);
+            store(h + at, o * hyperbolic_tangent<T>(cell), mine);
+        });
     });
     walk.last_states(h, h0, h_n);
     walk.last_states(c, c0, c_n);
@@ -48,8 +45,9 @@ template <class T>
 void lstm_backward(const Steps& s, const Panels<T>& W, const T* dh, const T* dh_n, const T* dc_n, const T* gates, const T* c, const T* c0, T* da, T* dh0,
                    T* dc0, T* norms, int64_t first, int64_t last) {
     const Walk<T> walk(s, first, last);
-    const int64_t H = s.H, width = (H + LANES<T> - 1) / LANES<T> * LANES<T>, N = walk.rows();
+    const int64_t H = s.H, width = padded<T>(H), N = walk.rows();
     Scratch<T> carried(walk.count * width), carried_cell(walk.count * width), total(width), total_cell(width);
+    Room<T> room(W, walk.count);
     carried.zero(walk.count * width);
     carried_cell.zero(walk.count * width);
     for (int64_t r = 0; r < walk.count; r++) {
@@ -86,7 +84,7 @@ void lstm_backward(const Steps& s, const Panels<T>& W, const T* dh, const T* dh_
             norms[N + row + r] = norm<T>(squares_cell, total_cell, H);
             rows_of_da[r] = d_a;
         }
-        if (!walk.whole_step_cut(t)) add_product<T>(rows_of_da.data(), nullptr, 0, W, carried, width, n);
+        if (!walk.whole_step_cut(t)) add_product<T, 1>({{rows_of_da.data(), 4 * H}}, W, n, t, room, carried, width);
         T* const parts[] = {carried, carried_cell};
         walk.limit(t, parts, 2, width);
     });

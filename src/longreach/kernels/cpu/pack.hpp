@@ -16,20 +16,16 @@ template <class T, class Row, class Units> void pack_transposed(const T* W, int6
     }
 }
 
-// W [H, H] for h W': a panel has up to four vectors of units
-template <class T> void pack_units(const T* W, const Panels<T>& to, int64_t share, int64_t shares) {
-    int64_t i = 0;
-    to.each([&](int64_t j, int64_t vectors, T* panel) {
-        if (i++ % shares != share) return;
-        pack_transposed(W, to.K, vectors, [&](int64_t c) { return j + c * LANES<T>; }, [&](int64_t c) { return to.columns - j - c * LANES<T>; }, panel);
-    });
-}
-
-// W [G H, H] for h W': a panel has one vector of units, its G gates side by side
+// W [G H, H] for h W': the G gates of a vector of units side by side
 template <class T> void pack_gates(const T* W, int64_t G, const Panels<T>& to, int64_t share, int64_t shares) {
     const int64_t H = to.K;
-    for (int64_t j = share * LANES<T>; j < H; j += shares * LANES<T>)
-        pack_transposed(W, H, G, [&](int64_t g) { return g * H + j; }, [&](int64_t) { return H - j; }, to.data + G * j * H);
+    int64_t i = 0;
+    to.each([&](int64_t column, int64_t vectors, T* panel) {
+        if (i++ % shares != share) return;
+        const auto gate = [&](int64_t c) { return (column / LANES<T> + c) % G; };
+        const auto unit = [&](int64_t c) { return (column / LANES<T> + c) / G * LANES<T>; };
+        pack_transposed(W, H, vectors, [&](int64_t c) { return gate(c) * H + unit(c); }, [&](int64_t c) { return H - unit(c); }, panel);
+    });
 }
 
 // W [G H, H] for da W: rows as they are

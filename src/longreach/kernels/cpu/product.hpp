@@ -1,19 +1,31 @@
-// The product of a few rows with a packed matrix: the inner loop of every scan, forwards and backwards.
+// The product of a few rows with packed weights: the inner loop of every scan, forwards and backwards.
+//
+// Weights that stay in the second-level cache are read in panels of several vectors of columns, for as few rows as
+// registers have room for besides: no load port is ever the limit. Weights that are larger come from the third level,
+// at a fifth of the speed at which that would read them, so there the tile is one or two vectors of columns and as many
+// rows as there are registers: each number fetched is used that often, and computing hardly waits.
 #pragma once
 #include <algorithm>
 #include <type_traits>
 
+#include "steps.hpp"
 #include "vector.hpp"
 
 namespace {
 
-// Rows a register tile holds for C vectors of columns: accumulators, the C weights and a broadcast have to fit.
+// Rows of a tile of C vectors of columns: accumulators, the C weights and a broadcast have to fit the registers.
 template <int C> constexpr int TILE_ROWS =
 #if defined(__AVX512F__)
     C == 4 ? 6 : 8;
+template <int C> constexpr int STREAMED_ROWS = C == 2 ? 14 : 16;
 #else
     C == 4 ? 2 : C == 3 ? 3 : C == 2 ? 5 : 8;
+template <int C> constexpr int STREAMED_ROWS = C == 2 ? 6 : 8;
 #endif
+constexpr int TALL = STREAMED_ROWS<1>;  // rows that one tile can take; more are shared out to wider, lower ones
+
+// n, rounded up to whole vectors
+template <class T> constexpr int64_t padded(int64_t n) { return (n + LANES<T> - 1) / LANES<T> * LANES<T>; }
 
 // Hands f the number n as a constant of the compiler's, 1 <= n <= MOST.
 template <int MOST, class F> inline void as_constant(int64_t n, F&& f) {
@@ -33,28 +45,24 @@ template <class F> inline void in_pieces(int64_t n, int64_t most, F&& f) {
     }
 }
 
-// total[r][c] += sum over k of a[r][k] * w[k][c]
-template <class T, int R, int C>
-inline __attribute__((always_inline)) void multiply(const T* const* rows, const T* w, int64_t K, Vector<T> (&total)[R][C]) {
+// total[r][c] += sum over k of left(r, k) * w[k][c]
+template <class T, int R, int C, class Left>
+inline __attribute__((always_inline)) void multiply(const Left& left, const T* w, int64_t K, Vector<T> (&total)[R][C]) {
     constexpr int UNROLL = R * C >= 8 ? 1 : (8 + R * C - 1) / (R * C);  // a sum waits 4 cycles for itself: keep 8 on the way
-    constexpr int64_t WIDTH = C * LANES<T>;
-    const T* a[R];
     Vector<T> part[UNROLL][R][C];
 #pragma GCC unroll 8
-    for (int r = 0; r < R; r++) {
-        a[r] = rows[r];
-#pragma GCC unroll 8
-        for (int u = 0; u < UNROLL; u++)
+    for (int u = 0; u < UNROLL; u++)
+#pragma GCC unroll 16
+        for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
             for (int c = 0; c < C; c++) part[u][r][c] = u == 0 ? total[r][c] : Vector<T>{};
-    }
     const auto at = [&](int u, int64_t k) __attribute__((always_inline)) {
         Vector<T> column[C];
 #pragma GCC unroll 4
-        for (int c = 0; c < C; c++) column[c] = load(w + k * WIDTH + c * LANES<T>);
-#pragma GCC unroll 8
+        for (int c = 0; c < C; c++) column[c] = load(w + (k * C + c) * LANES<T>);
+#pragma GCC unroll 16
         for (int r = 0; r < R; r++) {
-            const Vector<T> x = every(a[r][k]);
+            const Vector<T> x = every(left(r, k));
 #pragma GCC unroll 4
             for (int c = 0; c < C; c++) part[u][r][c] += x * column[c];
         }
@@ -65,7 +73,7 @@ inline __attribute__((always_inline)) void multiply(const T* const* rows, const 
         for (int u = 0; u < UNROLL; u++) at(u, k + u);
     }
     for (; k < K; k++) at(0, k);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
         for (int c = 0; c < C; c++) {
@@ -76,36 +84,174 @@ inline __attribute__((always_inline)) void multiply(const T* const* rows, const 
         }
 }
 
-// A matrix cut into panels of a few vectors of columns, each panel contiguous in the order in which `multiply` reads it.
+// Weights cut into panels of up to `most` vectors of columns, each contiguous in the order in which `multiply` reads it.
 template <class T> struct Panels {
     T* data;
     int64_t K, columns;
-    static int64_t size(int64_t K, int64_t columns) { return K * ((columns + LANES<T> - 1) / LANES<T>) * LANES<T>; }
+    int most;
+    bool streamed;
+
+    int64_t streamed_rows() const { return most == 1 ? STREAMED_ROWS<1> : STREAMED_ROWS<2>; }
 
     // f(first column, vectors, panel)
     template <class F> void each(F&& f) const {
-        in_pieces((columns + LANES<T> - 1) / LANES<T>, 4, [&](int64_t first, int64_t vectors) {
+        in_pieces(padded<T>(columns) / LANES<T>, most, [&](int64_t first, int64_t vectors) { f(first * LANES<T>, vectors, data + first * LANES<T> * K); });
+    }
+
+    // The same, every second time from the last to the first: of weights that the cache cannot hold, those read last are
+    // still there, and are read first.
+    template <class F> void to_and_fro(int64_t time, F&& f) const {
+        const int64_t all = padded<T>(columns) / LANES<T>, pieces = (all + most - 1) / most;
+        for (int64_t n = 0; n < pieces; n++) {
+            const int64_t i = time % 2 ? pieces - 1 - n : n, first = all * i / pieces, vectors = all * (i + 1) / pieces - first;
             f(first * LANES<T>, vectors, data + first * LANES<T> * K);
-        });
+        }
     }
 };
 
-// out[r] += rows[r] W; where `more` is given, the columns of a row from `split` on are those of more[r] (a GRU's gradients lie in two places).
-template <class T>
-void add_product(const T* const* rows, const T* const* more, int64_t split, const Panels<T>& W, T* out, int64_t width, int64_t n) {
-    W.each([&](int64_t j, int64_t vectors, const T* panel) {
-        as_constant<4>(vectors, [&](auto C) {
+// Columns of the left factor that lie next to each other in every row.
+template <class T> struct Columns {
+    const T* const* rows;
+    int64_t count;
+};
+
+// v[i][j] -> v[j][i], a vector's lanes against as many vectors
+template <class T> inline void transpose(Vector<T> (&v)[LANES<T>]) {
+    using Index = typename Register<T>::integer;
+#pragma GCC unroll 4
+    for (int s = 1; s < LANES<T>; s *= 2) {
+        Index upper, lower;
+        for (int i = 0; i < LANES<T>; i++) {
+            upper[i] = i & s ? LANES<T> + (i ^ s) : i;
+            lower[i] = i & s ? LANES<T> + i : i ^ s;
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES<T>; i++)
+            if (!(i & s)) {
+                const Vector<T> a = v[i], b = v[i + s];
+                v[i] = __builtin_shuffle(a, b, upper);
+                v[i + s] = __builtin_shuffle(a, b, lower);
+            }
+    }
+}
+
+// The left factor of a streamed product, laid out as its tiles read it: for each piece of the rows [k][TALL].
+template <class T, int PARTS> void lay_out(const Columns<T> (&left)[PARTS], const Panels<T>& W, int64_t n, T* out) {
+    constexpr int64_t L = LANES<T>;
+    in_pieces(n, W.streamed_rows(), [&](int64_t from, int64_t rows) {
+        for (const Columns<T>& part : left) {
+            for (int64_t first = 0; first < rows; first += L)
+                for (int64_t k = 0; k < part.count; k += L) {
+                    Vector<T> v[L];
+                    for (int64_t i = 0; i < L; i++) v[i] = first + i < rows ? load(part.rows[from + first + i] + k, part.count - k) : Vector<T>{};
+                    transpose<T>(v);
+                    for (int64_t i = 0; i < std::min(L, part.count - k); i++) store(out + (k + i) * TALL + first, v[i]);
+                }
+            out += part.count * TALL;
+        }
+    });
+}
+
+// done(row, unit, sums [G]) for sums over the left factor as laid out, a vector of units at a time. The gates of a unit
+// lie in successive panels, so that their sums meet in `gathered` [n][max(G, 2)].
+template <class T, int G, class Soon, class Done>
+void streamed_product(const T* left, const Panels<T>& W, int64_t n, int64_t time, Vector<T>* gathered, Soon&& soon, Done&& done) {
+    constexpr int64_t SLOTS = std::max(G, 2);
+    W.to_and_fro(time, [&](int64_t column, int64_t vectors, const T* panel) {
+        const int64_t first = column / LANES<T>, gate = G > 1 ? first % G : 0;
+        if (G == 1 || (time % 2 ? gate + vectors == G : gate == 0))
+            for (int64_t row = 0; row < n; row++)
+                for (int64_t c = 0; c < (G == 1 ? vectors : 1); c++) soon(row, (first / G + c) * LANES<T>);
+        as_constant<2>(vectors, [&](auto C) {
+            const T* rows = left;
+            in_pieces(n, W.streamed_rows(), [&](int64_t from, int64_t count) {
+                as_constant<STREAMED_ROWS<C.value>>(count, [&](auto R) {
+                    Vector<T> total[R.value][C.value] = {};
+                    multiply<T, R.value, C.value>([rows](int r, int64_t k) __attribute__((always_inline)) { return rows[k * TALL + r]; }, panel, W.K, total);
+#pragma GCC unroll 16
+                    for (int r = 0; r < R.value; r++)
+                        for (int c = 0; c < C.value; c++) gathered[(from + r) * SLOTS + gate + c] = total[r][c];
+                });
+                rows += TALL * W.K;
+            });
+        });
+        if (G == 1) {
+            for (int64_t row = 0; row < n; row++)
+                for (int64_t c = 0; c < vectors; c++) done(row, column + c * LANES<T>, gathered + row * SLOTS + c);
+        } else if ((time % 2 ? gate : gate + vectors) % G == 0) {
+            for (int64_t row = 0; row < n; row++) done(row, first / G * LANES<T>, gathered + row * SLOTS);
+        }
+    });
+}
+
+// What a streamed product works in.
+template <class T> struct Room {
+    Scratch<T> left, gathered;
+    Room(const Panels<T>& W, int64_t n)
+        : left(W.streamed ? (n / W.streamed_rows() + 1) * TALL * W.K : 0), gathered(W.streamed ? n * 4 * LANES<T> : 0) {}
+    Vector<T>* sums() { return reinterpret_cast<Vector<T>*>(gathered.data); }
+};
+
+// done(row, unit, sums [G]) for the sums over k of rows[row][k] W[k][gate, unit ...], a vector of units at a time;
+// soon(row, unit) long enough before that what `done` will touch can be fetched.
+template <class T, int G, class Soon, class Done>
+void product(const T* const* rows, const Panels<T>& W, int64_t n, int64_t time, Room<T>& room, Soon&& soon, Done&& done) {
+    if (W.streamed) {
+        lay_out<T, 1>({{rows, W.K}}, W, n, room.left.data);
+        return streamed_product<T, G>(room.left.data, W, n, time, room.sums(), soon, done);
+    }
+    constexpr int WIDEST = G == 1 ? 4 : G;
+    W.to_and_fro(time, [&](int64_t column, int64_t vectors, const T* panel) {
+        as_constant<WIDEST>(vectors, [&](auto C) {
             in_pieces(n, TILE_ROWS<C.value>, [&](int64_t from, int64_t count) {
                 as_constant<TILE_ROWS<C.value>>(count, [&](auto R) {
-                    Vector<T> total[R.value][C.value];
+                    const T* a[R.value];
+                    for (int r = 0; r < R.value; r++) {
+                        a[r] = rows[from + r];
+                        for (int c = 0; c < C.value; c += G) soon(from + r, column / G + c * LANES<T>);
+                    }
+                    Vector<T> total[R.value][C.value] = {};
+                    multiply<T, R.value, C.value>([&a](int r, int64_t k) __attribute__((always_inline)) { return a[r][k]; }, panel, W.K, total);
                     for (int r = 0; r < R.value; r++)
-                        for (int c = 0; c < C.value; c++) total[r][c] = load(out + (from + r) * width + j + c * LANES<T>);
-                    multiply<T, R.value, C.value>(rows + from, panel, more ? split : W.K, total);
-                    if (more) multiply<T, R.value, C.value>(more + from, panel + split * C.value * LANES<T>, W.K - split, total);
-                    for (int r = 0; r < R.value; r++)
-                        for (int c = 0; c < C.value; c++) store(out + (from + r) * width + j + c * LANES<T>, total[r][c]);
+                        for (int c = 0; c < C.value; c += G) done(from + r, column / G + c * LANES<T>, total[r] + c);
                 });
             });
+        });
+    });
+}
+
+// out[row] += (left[0][row], left[1][row] ...) W, rows of `out` `width` apart
+template <class T, int PARTS> void add_product(const Columns<T> (&left)[PARTS], const Panels<T>& W, int64_t n, int64_t time, Room<T>& room, T* out, int64_t width) {
+    if (W.streamed) {
+        lay_out<T, PARTS>(left, W, n, room.left.data);
+        return streamed_product<T, 1>(room.left.data, W, n, time, room.sums(), [](int64_t, int64_t) {}, [&](int64_t row, int64_t j, const Vector<T>* sums) {
+            T* at = out + row * width + j;
+            store(at, load(at) + sums[0]);
+        });
+    }
+    constexpr int64_t BLOCK = 1024;  // a part of a panel that several blocks of rows read from the second-level cache
+    W.to_and_fro(time, [&](int64_t j, int64_t vectors, const T* panel) {
+        as_constant<4>(vectors, [&](auto C) {
+            const T* w = panel;
+            for (const Columns<T>& part : left) {
+                for (int64_t block = 0; block < part.count; block += BLOCK) {
+                    const int64_t K = std::min(BLOCK, part.count - block);
+                    in_pieces(n, TILE_ROWS<C.value>, [&](int64_t from, int64_t count) {
+                        as_constant<TILE_ROWS<C.value>>(count, [&](auto R) {
+                            const T* a[R.value];
+                            Vector<T> total[R.value][C.value];
+                            for (int r = 0; r < R.value; r++) {
+                                a[r] = part.rows[from + r] + block;
+                                for (int c = 0; c < C.value; c++) total[r][c] = load(out + (from + r) * width + j + c * LANES<T>);
+                            }
+                            multiply<T, R.value, C.value>([&a](int r, int64_t k) __attribute__((always_inline)) { return a[r][k]; }, w, K, total);
+                            for (int r = 0; r < R.value; r++)
+                                for (int c = 0; c < C.value; c++) store(out + (from + r) * width + j + c * LANES<T>, total[r][c]);
+                        });
+                    });
+                    w += K * C.value * LANES<T>;
+                }
+            }
         });
     });
 }

@@ -1,6 +1,8 @@
 // The module of scans, built once for each instruction set. It sees addresses and sizes, never a tensor; longreach.kernels.native
 // has checked them. Types erased here: `wide` is double, else float.
 #include <nanobind/nanobind.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "elman.hpp"
 #include "gru.hpp"
@@ -36,19 +38,47 @@ class Shares {
         if (borders.back() != s.B) borders.push_back(s.B);
     }
     int64_t count() const { return int64_t(borders.size()) - 1; }
+    int64_t largest() const {
+        int64_t n = 0;
+        for (int64_t i = 0; i < count(); i++) n = std::max(n, borders[i + 1] - borders[i]);
+        return n;
+    }
     template <class F> void run(F&& f) const {
         in_parallel(count(), [&](int64_t i) { f(borders[i], borders[i + 1]); });
     }
 };
 
+int64_t second_level_cache() {
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+    static const int64_t bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    return bytes > 0 ? bytes : 1 << 20;
+#else
+    return 1 << 20;
+#endif
+}
+
 template <class T> struct Weights {
     Scratch<T> memory;
     Panels<T> panels;
-    Weights(int64_t K, int64_t columns, int64_t gates) : memory(Panels<T>::size(K, columns) * gates), panels{memory, K, columns} {}
+    // of `gates` a unit, for `rows` sequences a thread
+    Weights(int64_t K, int64_t columns, int gates, int64_t rows)
+        : memory(K * padded<T>(columns)), panels{memory, K, columns, gates == 1 ? 4 : gates, false} {
+        const bool large = K * columns * int64_t(sizeof(T)) > second_level_cache() / 2, tall = rows <= TALL;
+        if (large && (tall || gates != 3)) panels.streamed = true, panels.most = tall ? 1 : 2;  // three gates do not go by twos
+    }
 };
 
 // Packing a few kilobytes is done before another thread has heard of it.
 int64_t packers(int64_t numbers, int64_t threads) { return numbers < 1 << 16 ? 1 : threads; }
+
+// Asks for pages of two megabytes where the memory, fresh from the system, holds any.
+void use_large_pages(Address start, int64_t bytes) {
+#if defined(MADV_HUGEPAGE)
+    constexpr Address PAGE = 2 << 20;
+    const Address first = (start + PAGE - 1) / PAGE * PAGE, last = (start + bytes) / PAGE * PAGE;
+    if (last > first) madvise(at<void>(first), last - first, MADV_HUGEPAGE);
+#endif
+}
 
 template <class F> void typed(bool wide, F&& f) { wide ? f(double{}) : f(float{}); }
 
@@ -59,10 +89,12 @@ void elman_forward(bool wide, const Steps& s, int64_t threads, int activation, d
     const Elman e{Activation(activation), decay, rate, at<void>(slope)};
     typed(wide, [&](auto zero) {
         using T = decltype(zero);
-        Weights<T> w(s.H, s.H, 1);
+        const Shares shares(s, threads);
+        const int64_t rows = shares.largest();
+        Weights<T> w(s.H, s.H, 1, rows);
         const int64_t p = packers(s.H * s.H, threads);
-        in_parallel(p, [&](int64_t i) { pack_units(at<T>(weights), w.panels, i, p); });
-        Shares(s, threads).run([&](int64_t first, int64_t last) {
+        in_parallel(p, [&](int64_t i) { pack_gates(at<T>(weights), 1, w.panels, i, p); });
+        shares.run([&](int64_t first, int64_t last) {
             ::elman_forward<T>(s, e, w.panels, at<T>(kept), at<T>(h0), at<T>(h), at<T>(h_n), first, last);
         });
     });
@@ -73,10 +105,12 @@ void elman_backward(bool wide, const Steps& s, int64_t threads, int activation, 
     const Elman e{Activation(activation), decay, rate, at<void>(slope)};
     typed(wide, [&](auto zero) {
         using T = decltype(zero);
-        Weights<T> w(s.H, s.H, 1);
+        const Shares shares(s, threads);
+        const int64_t rows = shares.largest();
+        Weights<T> w(s.H, s.H, 1, rows);
         const int64_t p = packers(s.H * s.H, threads);
         in_parallel(p, [&](int64_t i) { pack_rows(at<T>(weights), w.panels, i, p); });
-        Shares(s, threads).run([&](int64_t first, int64_t last) {
+        shares.run([&](int64_t first, int64_t last) {
             ::elman_backward<T>(s, e, w.panels, at<T>(dh), at<T>(dh_n), at<T>(kept), at<T>(da), at<T>(dslope), at<T>(dh0), at<T>(norms), first, last);
         });
     });
@@ -85,10 +119,12 @@ void elman_backward(bool wide, const Steps& s, int64_t threads, int activation, 
 void gru_forward(bool wide, const Steps& s, int64_t threads, Address weights, Address bias, Address gates, Address h0, Address h, Address m, Address h_n) {
     typed(wide, [&](auto zero) {
         using T = decltype(zero);
-        Weights<T> w(s.H, s.H, 3);
+        const Shares shares(s, threads);
+        const int64_t rows = shares.largest();
+        Weights<T> w(s.H, 3 * padded<T>(s.H), 3, rows);
         const int64_t p = packers(3 * s.H * s.H, threads);
         in_parallel(p, [&](int64_t i) { pack_gates(at<T>(weights), 3, w.panels, i, p); });
-        Shares(s, threads).run([&](int64_t first, int64_t last) {
+        shares.run([&](int64_t first, int64_t last) {
             ::gru_forward<T>(s, w.panels, at<T>(bias), at<T>(gates), at<T>(h0), at<T>(h), at<T>(m), at<T>(h_n), first, last);
         });
     });
@@ -98,10 +134,12 @@ void gru_backward(bool wide, const Steps& s, int64_t threads, Address weights, A
                   Address da, Address dm, Address dh0, Address norms) {
     typed(wide, [&](auto zero) {
         using T = decltype(zero);
-        Weights<T> w(3 * s.H, s.H, 1);
+        const Shares shares(s, threads);
+        const int64_t rows = shares.largest();
+        Weights<T> w(3 * s.H, s.H, 1, rows);
         const int64_t p = packers(3 * s.H * s.H, threads);
         in_parallel(p, [&](int64_t i) { pack_rows(at<T>(weights), w.panels, i, p); });
-        Shares(s, threads).run([&](int64_t first, int64_t last) {
+        shares.run([&](int64_t first, int64_t last) {
             ::gru_backward<T>(s, w.panels, at<T>(dh), at<T>(dh_n), at<T>(gates), at<T>(m), at<T>(h), at<T>(h0), at<T>(da), at<T>(dm), at<T>(dh0), at<T>(norms), first,
                             last);
         });
@@ -112,10 +150,12 @@ void lstm_forward(bool wide, const Steps& s, int64_t threads, Address weights, A
                   Address c_n) {
     typed(wide, [&](auto zero) {
         using T = decltype(zero);
-        Weights<T> w(s.H, s.H, 4);
+        const Shares shares(s, threads);
+        const int64_t rows = shares.largest();
+        Weights<T> w(s.H, 4 * padded<T>(s.H), 4, rows);
         const int64_t p = packers(4 * s.H * s.H, threads);
         in_parallel(p, [&](int64_t i) { pack_gates(at<T>(weights), 4, w.panels, i, p); });
-        Shares(s, threads).run([&](int64_t first, int64_t last) {
+        shares.run([&](int64_t first, int64_t last) {
             ::lstm_forward<T>(s, w.panels, at<T>(gates), at<T>(h0), at<T>(c0), at<T>(h), at<T>(c), at<T>(h_n), at<T>(c_n), first, last);
         });
     });
@@ -125,10 +165,12 @@ void lstm_backward(bool wide, const Steps& s, int64_t threads, Address weights, 
                    Address da, Address dh0, Address dc0, Address norms) {
     typed(wide, [&](auto zero) {
         using T = decltype(zero);
-        Weights<T> w(4 * s.H, s.H, 1);
+        const Shares shares(s, threads);
+        const int64_t rows = shares.largest();
+        Weights<T> w(4 * s.H, s.H, 1, rows);
         const int64_t p = packers(4 * s.H * s.H, threads);
         in_parallel(p, [&](int64_t i) { pack_rows(at<T>(weights), w.panels, i, p); });
-        Shares(s, threads).run([&](int64_t first, int64_t last) {
+        shares.run([&](int64_t first, int64_t last) {
             ::lstm_backward<T>(s, w.panels, at<T>(dh), at<T>(dh_n), at<T>(dc_n), at<T>(gates), at<T>(c), at<T>(c0), at<T>(da), at<T>(dh0), at<T>(dc0), at<T>(norms),
                              first, last);
         });
@@ -151,5 +193,6 @@ NB_MODULE(MODULE, m) {
     m.def("gru_backward", &calls::gru_backward, released);
     m.def("lstm_forward", &calls::lstm_forward, released);
     m.def("lstm_backward", &calls::lstm_backward, released);
+    m.def("use_large_pages", &use_large_pages);
     m.def("use_threads_of", [](Address fork) { fork_of_torch = reinterpret_cast<Fork>(fork); });
 }
