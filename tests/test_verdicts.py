@@ -21,9 +21,9 @@ TRUTH = {
 CHANCE = 0.693  # ln 2
 
 
-def run(folder, *arguments):
+def run(folder, *arguments, options=()):
     """(diagnosis.json, stdout, stderr) of a script under watch."""
-    command = [sys.executable, "-m", "longreach", "run", "--run-dir", str(folder), *map(str, arguments)]
+    command = [sys.executable, "-m", "longreach", "run", *options, "--run-dir", str(folder), *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
@@ -34,7 +34,17 @@ def run(folder, *arguments):
 @pytest.mark.parametrize("label", TRUTH)
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru", "loop"])
 def test_the_verdict_follows_the_label(tmp_path, cell, label, seed):
-    diagnosis, out, err = run(tmp_path / "run", SCRIPT, "--cell", cell, "--label", label, "--seed", seed)
+    follows(label, *run(tmp_path / "run", SCRIPT, "--cell", cell, "--label", label, "--seed", seed))
+
+
+@pytest.mark.parametrize("label", TRUTH)
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_it_is_the_same_in_layers_of_ours(tmp_path, cell, label):
+    arguments = (SCRIPT, "--cell", cell, "--label", label, "--seed", 0)
+    follows(label, *run(tmp_path / "run", *arguments, options=["--accelerate"]))
+
+
+def follows(label, diagnosis, out, err):
     loss = float(out.split()[-1])
     # the outcome, told by the script and not by us
     assert loss < 0.3 * CHANCE if label == "last" else loss > 0.8 * CHANCE

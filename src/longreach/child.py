@@ -10,14 +10,15 @@ import sys
 import time
 from importlib.machinery import ModuleSpec
 
-FOLDER, BUDGET, PYTHONPATH = "LONGREACH_FOLDER", "LONGREACH_BUDGET", "LONGREACH_PYTHONPATH"
+FOLDER, BUDGET, ACCELERATE = "LONGREACH_FOLDER", "LONGREACH_BUDGET", "LONGREACH_ACCELERATE"
+PYTHONPATH = "LONGREACH_PYTHONPATH"
 
 
-def environment(folder: str, budget: float) -> dict[str, str]:
+def environment(folder: str, budget: float, *, accelerate: bool = False) -> dict[str, str]:
     """The environment, for the script's process, that makes `begin` run there; `begin` takes its traces away."""
     here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "startup")
     theirs = os.environ.get("PYTHONPATH")
-    env = {**os.environ, FOLDER: folder, BUDGET: repr(budget)}
+    env = {**os.environ, FOLDER: folder, BUDGET: repr(budget), ACCELERATE: "yes" if accelerate else "no"}
     if theirs is not None:
         env[PYTHONPATH] = theirs
     env["PYTHONPATH"] = here + os.pathsep + theirs if theirs else here
@@ -26,11 +27,11 @@ def environment(folder: str, budget: float) -> dict[str, str]:
 
 def begin() -> None:
     """Called once, before the script's first line."""
-    folder, budget = os.environ.pop(FOLDER), float(os.environ.pop(BUDGET))
+    folder, budget, accelerate = (os.environ.pop(name) for name in (FOLDER, BUDGET, ACCELERATE))
     del os.environ["PYTHONPATH"]
     if PYTHONPATH in os.environ:
         os.environ["PYTHONPATH"] = os.environ.pop(PYTHONPATH)
-    session = _Session(folder, budget)
+    session = _Session(folder, float(budget), accelerate=accelerate == "yes")
     atexit.register(session.finish)  # the first registered is the last to run: the script's own come before
     # Forked workers end by os._exit as well; `finish` does nothing in them.
     leave = os._exit
@@ -47,9 +48,10 @@ def begin() -> None:
 class _Session:
     """The watch over one script, from torch's import to the end of the process."""
 
-    def __init__(self, folder: str, budget: float):
+    def __init__(self, folder: str, budget: float, *, accelerate: bool):
         self.folder = folder
         self.budget = budget
+        self.accelerate = accelerate
         self.process = os.getpid()
         self.watch = None
         self.store = None
@@ -77,6 +79,14 @@ class _Session:
             self.watch = watch
         except Exception as error:
             self._lost("the watch could not start, the script goes on without it", error)
+
+        if self.accelerate:
+            try:
+                from longreach.nn.accelerating import stand_in_for_torch
+
+                stand_in_for_torch()
+            except Exception as error:
+                self._lost("the layers could not be replaced, the script runs with torch's own", error)
 
     def finish(self) -> None:
         """Take the watch off and make safe what it has seen; once, and only in the script's own process."""

@@ -48,6 +48,9 @@ def run(
     run_dir: Annotated[
         Path | None, typer.Option(help="New or empty folder for what is measured; default: one under longreach-runs/.")
     ] = None,
+    accelerate: Annotated[
+        bool, typer.Option("--accelerate", help="Replace torch's recurrent layers by ours: the same losses, sooner.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
 ) -> None:
     """Run a PyTorch training script under watch, and say how far its gradient reaches and its data need it to.
@@ -56,7 +59,9 @@ def run(
     """
     from longreach import launch
 
-    code = launch.run(script, arguments or (), module=module, budget=budget, folder=run_dir, quiet=quiet)
+    code = launch.run(
+        script, arguments or (), module=module, budget=budget, folder=run_dir, accelerate=accelerate, quiet=quiet
+    )
     launch.leave(code)
 
 

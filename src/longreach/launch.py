@@ -36,6 +36,7 @@ def run(
     module: bool = False,
     budget: float = 0.02,
     folder: Path | None = None,
+    accelerate: bool = False,
     quiet: bool = False,
 ) -> int:
     """Run `script` under watch, judge it, say the verdict on stderr; the script's own exit code, -N for signal N.
@@ -43,6 +44,7 @@ def run(
     script    path of a file, folder or archive that `python` would run; with `module`, what `python -m` would run
     budget    share of the wall time that watching may take; 1
     folder    run folder, new or empty; None: one of its own under longreach-runs/
+    accelerate  make the script's nn.RNN, nn.GRU and nn.LSTM those of longreach.nn
     quiet     say nothing but errors
     """
     _check_budget(budget)
@@ -56,7 +58,8 @@ def run(
     shown = str(folder or os.path.relpath(claim.folder))  # now: the script may take the current folder away
     command = [script, *arguments]
     started = time.time()
-    code = _run_child(["-m", *command] if module else command, claim.folder, budget)
+    environment = child.environment(str(claim.folder), budget, accelerate=accelerate)
+    code = _run_child(["-m", *command] if module else command, environment)
     # From here on the outcome is the script's: no trouble of ours may replace it.
     try:
         try:
@@ -98,11 +101,11 @@ def _check_interpreter() -> None:
         )
 
 
-def _run_child(command: list[str], folder: Path, budget: float) -> int:
+def _run_child(command: list[str], environment: dict[str, str]) -> int:
     with relay() as signals:
         script = subprocess.Popen(
             [sys.executable, *_interpreter_flags(), *command],
-            env=child.environment(str(folder), budget),
+            env=environment,
             close_fds=False,  # what the shell meant for the script: `longreach run /dev/fd/63`
             preexec_fn=_die_with(os.getpid()),
         )

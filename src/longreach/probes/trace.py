@@ -238,7 +238,9 @@ class Trace:
         while len(self.fused) > 1 and sum(kept.inputs.numel() for kept in self.fused) > MOST_KEPT:
             self.fused.pop(0)
 
-    def _keep(self, visit: FusedVisit, name: str, gradient: Tensor) -> None:
+    def _keep(self, visit: FusedVisit, name: str, gradient: Tensor | None) -> None:
+        if gradient is None:
+            return  # of an operator with several results, the loss uses another one
         with self._timed():
             visit.keep(name, gradient)
 
