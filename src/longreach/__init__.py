@@ -2,6 +2,8 @@
 
     watch      attach to a training loop                 diagnose  a record -> its verdict
     measure    one batch, forward and backward -> record
+    nn         RNN, GRU and LSTM in the place of torch's, and every other cell
+    accelerate a model's recurrent layers become ours    observe   the norms of all states' gradients
     Watch, Record, Diagnosis, Finding                    what these give
     LongreachError                                       the root of all errors
 
@@ -12,14 +14,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from longreach import nn
     from longreach.diagnosis import Diagnosis, Finding, diagnose
     from longreach.errors import LongreachError
     from longreach.measurement import measure
+    from longreach.nn import accelerate, observe
     from longreach.record import Record
     from longreach.watching import Watch, watch
 
 __version__ = "0.1.0"
-__all__ = ["Diagnosis", "Finding", "LongreachError", "Record", "Watch", "diagnose", "measure", "watch"]
+__all__ = [
+    "Diagnosis",
+    "Finding",
+    "LongreachError",
+    "Record",
+    "Watch",
+    "accelerate",
+    "diagnose",
+    "measure",
+    "nn",
+    "observe",
+    "watch",
+]
 
 _HOMES = {
     "Diagnosis": "longreach.diagnosis",
@@ -27,8 +43,11 @@ _HOMES = {
     "LongreachError": "longreach.errors",
     "Record": "longreach.record",
     "Watch": "longreach.watching",
+    "accelerate": "longreach.nn",
     "diagnose": "longreach.diagnosis",
     "measure": "longreach.measurement",
+    "nn": "longreach.nn",
+    "observe": "longreach.nn",
     "watch": "longreach.watching",
 }
 
@@ -36,4 +55,5 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'longreach' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(_HOMES[name]), name)
+    home = import_module(_HOMES[name])
+    return home if home.__name__ == f"longreach.{name}" else getattr(home, name)
