@@ -82,8 +82,8 @@ def check_activation(activation: str, slope: Tensor | None, x: Tensor, weight_hh
             f"slope: expected with prelu, and with prelu alone, got activation={activation!r} and "
             f"{'no slope' if slope is None else 'a slope'}"
         )
-    if slope is not None and slope.numel() != 1:
-        _fits(x, "slope", slope, (weight_hh.shape[1],))
+    if slope is not None:
+        _fits(x, "slope", slope, (1,) if slope.numel() == 1 else (weight_hh.shape[1],))
 
 
 def check_batch_sizes(batch_sizes: Tensor, rows: int, batch: int) -> None:
@@ -117,4 +117,4 @@ def _shape(tensor: Tensor) -> list[int]:
 
 
 def _listed(sizes: Sequence[int]) -> str:
-    return f"{list(sizes)}" if len(sizes) <= 8 else f"{list(sizes[:4])[:-1]} ... {sizes[-1]}, {len(sizes)} steps in all"
+    return f"{list(sizes)}" if len(sizes) <= 8 else f"{list(sizes[:3])} ... {sizes[-1]}, {len(sizes)} steps"
