@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
+from longreach.probes import scans
 from longreach.probes.names import Names
 from longreach.record import NonFinite
 
@@ -168,6 +169,9 @@ class Graph:
 
     def time(self, node: Node, names: Names) -> int | None:
         """The time step of a node: along the time axis of a fused layer, or by its place in the rhythm of a loop."""
+        if scans.is_scan(node):
+            kept = _unpacked(node, "saved_tensors")
+            return scans.first_step(node, kept) if kept else None  # type: ignore[arg-type]
         if _is_fused(node):
             return self._time_in_fused(node)
         number, name = number_of(node), name_of(node)
@@ -248,6 +252,8 @@ def worst(tensor: Tensor | None) -> str:
 
 def operation(node: Node) -> str:
     """The name of an operation, as people write it."""
+    if scans.is_scan(node):
+        return scans.operation(node)
     if _is_fused(node):
         mode = getattr(node, "_saved_mode", None)
         return RNN_MODES[mode] if isinstance(mode, int) else "recurrent layer"
