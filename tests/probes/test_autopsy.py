@@ -14,8 +14,12 @@ from longreach.probes.names import Names
 
 TIME, ROWS, BAD = 20, 3, 7
 FUSED = {
-    **{"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN},
-    **{"our lstm": ours.LSTM, "our gru": ours.GRU, "our rnn": ours.RNN},
+    "lstm": nn.LSTM,
+    "gru": nn.GRU,
+    "rnn": nn.RNN,
+    "our lstm": ours.LSTM,
+    "our gru": ours.GRU,
+    "our rnn": ours.RNN,
 }
 # what torch does not fuse on the CPU is a loop over products
 OPERATIONS = {"lstm": "LSTM", "our lstm": "LSTM", "our gru": "GRU", "our rnn": "RNN tanh"}
