@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from longreach.errors import ArgumentError
-from longreach.kernels import border
+from longreach.kernels import border, native
 from longreach.kernels.half import widened
-from longreach.kernels.linear import before, beside, cut_off, first, last, sent_back
+from longreach.kernels.linear import before, beside, cut_off, first, in_lines, last, sent_back
 from longreach.kernels.reference import ACTIVATIONS
 from longreach.kernels.walk import Probe, State, Steps, walk
 
@@ -69,6 +69,9 @@ def diagonal_scan(
     reverse: bool,
 ) -> Tensor:
     """h, all of rows. `carried`, if given, carries a gradient on in the place of u; `probe` is told its norms."""
+    if x.device.type == "cpu" and native.built():
+        steps = native.Steps(batch_sizes, reverse)
+        return native.diagonal(x.contiguous(), in_lines(u), h0.contiguous(), activation, steps)
     f, batch = ACTIVATIONS[activation], len(h0)
     sizes = [batch] * (len(x) // batch if batch else 0) if batch_sizes is None else batch_sizes.tolist()
     xs, us, h = x.split(sizes), u.split(sizes), [x] * len(sizes)

@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from longreach.kernels import border
+from longreach.kernels import border, native
 from longreach.kernels.half import widened
 from longreach.kernels.walk import Probe, State, Steps, walk
 
 SHORT = 8  # steps: fewer are not worth dividing
+WIDE = 16 * 1024  # bytes of one step of all sequences: more of them at once is more than the nearest cache holds
 
 
 @widened
@@ -27,7 +28,8 @@ def linear(
     a        one for each row, or the same for all
     Keywords as of longreach.kernels.walk.walk
     Cost     steps are divided into √T blocks: one sweep through all blocks side by side, one from block to block, one
-             that adds what came from the block before. Packed rows and a finite clip go step by step
+             that adds what came from the block before. Packed rows, steps of 16 kB and more, and a finite clip go step
+             by step
     Exact    nothing is divided, and no logarithm taken: |a| may be 0 or 1. The gradient is such a recurrence again,
              backwards (Martin & Cundy 2018, arXiv 1709.04057, section 2.2), to any order of derivative
     Is not   free of NaN after a reset where the state before it was NaN
@@ -51,12 +53,15 @@ def linear_scan(
     x: Tensor, a: Tensor, carried: Tensor | None, h0: Tensor, batch_sizes: Tensor | None, reverse: bool
 ) -> Tensor:
     """h of hₜ = aₜ hₜ₋₁ + xₜ, all of rows. `carried`, if given, carries a gradient on in the place of a."""
+    if x.device.type == "cpu" and native.built():
+        steps = native.Steps(batch_sizes, reverse)
+        return native.linear(x.contiguous(), in_lines(a), h0.contiguous(), steps)
     h = x.clone(memory_format=torch.contiguous_format)
     batch = len(h0)
     if batch_sizes is not None:
         sizes = batch_sizes.tolist()
         _sweep(h.split(sizes), a.split(sizes), h0, reverse)
-    elif len(h) <= SHORT * batch:
+    elif len(h) <= SHORT * batch or h0.nbytes >= WIDE:
         _sweep(h.split(max(batch, 1)), a.split(max(batch, 1)), h0, reverse)
     else:
         _sweep_blocks(h.unflatten(0, (-1, batch)), a.unflatten(0, (-1, batch)), h0, reverse)
@@ -90,6 +95,11 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 
 
 linear_scan.register_autograd(_backward, setup_context=_remember)
+
+
+def in_lines(a: Tensor) -> Tensor:
+    """Rows whose numbers lie side by side: as they are if one row stands for all."""
+    return a if a.stride(1) == 1 and a.stride(0) in (0, a.shape[1]) else a.contiguous()
 
 
 def beside(tensor: Tensor | None, dim: int | None, count: int) -> Tensor | None:

@@ -283,3 +283,38 @@ def lstm_backward(
         norms.data_ptr(),
     )
     return da, dh0, dc0, norms
+
+
+def linear(x: Tensor, a: Tensor, h0: Tensor, steps: Steps) -> Tensor:
+    """h [N, H] of hₜ = aₜ hₜ₋₁ + xₜ, real or complex; a [N, H], dense or one row expanded."""
+    scans, h = _scans(), empty(*x.shape, like=x)
+    x, a, h0, out = (torch.view_as_real(t).flatten(1) if t.is_complex() else t for t in (x, a, h0, h))
+    scans.linear(
+        x.dtype == torch.float64,
+        _steps(scans, len(x), h0, steps),
+        torch.get_num_threads(),
+        h.is_complex(),
+        x.data_ptr(),
+        a.data_ptr(),
+        a.stride(0),
+        h0.data_ptr(),
+        out.data_ptr(),
+    )
+    return h
+
+
+def diagonal(x: Tensor, u: Tensor, h0: Tensor, activation: str, steps: Steps) -> Tensor:
+    """h [N, H] of hₜ = f(u hₜ₋₁ + xₜ); u [N, H], dense or one row expanded."""
+    scans, h = _scans(), empty(*x.shape, like=x)
+    scans.diagonal(
+        x.dtype == torch.float64,
+        _steps(scans, len(x), h0, steps),
+        torch.get_num_threads(),
+        _ACTIVATIONS.index(activation),
+        x.data_ptr(),
+        u.data_ptr(),
+        u.stride(0),
+        h0.data_ptr(),
+        h.data_ptr(),
+    )
+    return h

@@ -6,6 +6,7 @@
 
 #include "elman.hpp"
 #include "gru.hpp"
+#include "linear.hpp"
 #include "lstm.hpp"
 #include "pack.hpp"
 #include "threads.hpp"
@@ -177,6 +178,23 @@ void lstm_backward(bool wide, const Steps& s, int64_t threads, Address weights, 
     });
 }
 
+void linear(bool wide, const Steps& s, int64_t threads, bool complex, Address x, Address a, int64_t stride, Address h0, Address h) {
+    typed(wide, [&](auto zero) {
+        using T = decltype(zero);
+        const auto scan = complex ? &::linear_complex<T> : &::linear<T>;
+        Shares(s, threads).run([&](int64_t first, int64_t last) { scan(s, at<T>(x), at<T>(a), stride, at<T>(h0), at<T>(h), first, last); });
+    });
+}
+
+void diagonal(bool wide, const Steps& s, int64_t threads, int activation, Address x, Address u, int64_t stride, Address h0, Address h) {
+    typed(wide, [&](auto zero) {
+        using T = decltype(zero);
+        Shares(s, threads).run([&](int64_t first, int64_t last) {
+            ::diagonal<T>(s, Activation(activation), at<T>(x), at<T>(u), stride, at<T>(h0), at<T>(h), first, last);
+        });
+    });
+}
+
 }  // namespace calls
 }  // namespace
 
@@ -193,6 +211,8 @@ NB_MODULE(MODULE, m) {
     m.def("gru_backward", &calls::gru_backward, released);
     m.def("lstm_forward", &calls::lstm_forward, released);
     m.def("lstm_backward", &calls::lstm_backward, released);
+    m.def("linear", &calls::linear, released);
+    m.def("diagonal", &calls::diagonal, released);
     m.def("use_large_pages", &use_large_pages);
     m.def("use_threads_of", [](Address fork) { fork_of_torch = reinterpret_cast<Fork>(fork); });
 }
