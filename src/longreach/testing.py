@@ -9,16 +9,17 @@ def test_echo():
 import copy
 import pickle
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
-from longreach.nn.cell import Cell, Span, each, entries, rebuilt
-from longreach.nn.observing import observe
+from longreach.nn.cell import Cell, each, entries, rebuilt
+from longreach.nn.observing import Seen, observe
 from longreach.nn.recurrent import Recurrent
 
 LENGTHS = (3, 6, 1)  # of three sequences that are packed, in no order
@@ -34,11 +35,14 @@ class Case:
     hidden_size: int = 4
     twin: Callable[[Cell], Callable[[Tensor], Tensor]] | None = None
 
-    def network(self, *, training: bool = False, **options: Any) -> Recurrent:
-        """A recurrent network of such cells in float64, always with the same weights."""
+    def build(self, input_size: int, hidden_size: int, **options: Any) -> nn.Module:
+        """A recurrent network of such cells."""
+        return Recurrent(self.cell, input_size, hidden_size, **options)
+
+    def network(self, *, training: bool = False, dtype: torch.dtype = torch.float64, **options: Any) -> nn.Module:
+        """A recurrent network, always with the same weights."""
         torch.manual_seed(0)
-        network = Recurrent(self.cell, self.input_size, self.hidden_size, dtype=torch.float64, **options)
-        return network.train(training)
+        return self.build(self.input_size, self.hidden_size, dtype=dtype, **options).train(training)
 
     def input(self, steps: int = STEPS, batch: int = BATCH) -> Tensor:
         """(T, B, I), always the same."""
@@ -58,39 +62,40 @@ def check_cell(
     hidden_size: int = 4,
     twin: Callable[[Cell], Callable[[Tensor], Tensor]] | None = None,
 ) -> None:
-    """Hold a cell to all of CHECKS; raises AssertionError, which says what was expected and what came.
+    """Hold a cell to OF_CELLS and OF_NETWORKS; raises AssertionError, which says what was expected and what came.
+
+    What the cell itself raises passes through.
 
     cell   called as cell(input_size, hidden_size, device=, dtype=): a class, or functools.partial with its options
     twin   of a cell gives another way to compute it, (T, B, input) -> (T, B, output) from a state of zeros, with the
            cell's own parameters: both must give the same numbers and gradients
     Cost   seconds; most of them are torch.compile's
     """
-    for check in CHECKS:
+    for check in (*OF_CELLS, *OF_NETWORKS):
         check(Case(cell, input_size, hidden_size, twin))
 
 
 def gives_the_shapes_it_promises(case: Case) -> None:
     """Outputs and states in every layout."""
     network = case.network(num_layers=2, bidirectional=True, batch_first=True)
-    width, inputs = 2 * _cell(network).output_size, case.input()
+    inputs = case.input()
     batched, state = network(inputs.transpose(0, 1))
     single, single_state = network(inputs[:, 0])
     packed, packed_state = network(pack_sequence(case.sequences(), enforce_sorted=False))
-    _expect(tuple(batched.shape) == (BATCH, STEPS, width), f"expected an output of {(BATCH, STEPS, width)}", batched)
+    width = batched.shape[2]
+    _expect(tuple(batched.shape) == (BATCH, STEPS, width), f"expected an output of {(BATCH, STEPS)}", batched)
     _expect(tuple(single.shape) == (STEPS, width), f"without a batch, expected an output of {(STEPS, width)}", single)
     _expect(packed.data.shape == (sum(LENGTHS), width), f"packed, expected rows of {width}", packed.data)
-    start = entries(_cell(network).start(BATCH, like=inputs))
-    for entry, one, other, zero in zip(*map(entries, (state, single_state, packed_state)), start, strict=True):
-        expected = (4, *zero.shape)
-        _expect(entry.shape == expected, f"expected an entry of the state of {expected}", entry)
-        _expect(other.shape == expected, f"packed, expected an entry of the state of {expected}", other)
-        _expect(one.shape == expected[:1] + expected[2:], "without a batch, expected a state without one", one)
+    for entry, one, other in zip(*map(entries, (state, single_state, packed_state)), strict=True):
+        _expect(entry.shape[:2] == (4, BATCH), f"expected an entry of the state of {(4, BATCH)} first", entry)
+        _expect(other.shape == entry.shape, "packed, expected a state of the same shape", other)
+        _expect(one.shape == entry[:, 0].shape, "without a batch, expected a state without one", one)
 
 
 def keeps_dtype(case: Case) -> None:
     """float32 in, float32 out; parameters as they were asked for."""
     for dtype in (torch.float32, torch.float64):
-        network = Recurrent(case.cell, case.input_size, case.hidden_size, dtype=dtype).eval()
+        network = case.network(dtype=dtype)
         for name, parameter in network.named_parameters():
             _expect(parameter.dtype == dtype, f"built with dtype={dtype}, expected so of {name}", parameter)
         output, _ = network(case.input().detach().to(dtype))
@@ -107,7 +112,8 @@ def gradient_agrees_with_finite_differences(case: Case) -> None:
         output, state = torch.func.functional_call(network, dict(zip(names, values, strict=True)), (x,))
         return output, *(entry for entry in entries(state) if entry.requires_grad)
 
-    torch.autograd.gradcheck(call, (case.input(4, 2), *parameters), check_undefined_grad=False)
+    with _told_as("finite differences"):
+        torch.autograd.gradcheck(call, (case.input(4, 2), *parameters), check_undefined_grad=False)
 
 
 def agrees_with_its_twin(case: Case) -> None:
@@ -122,6 +128,17 @@ def agrees_with_its_twin(case: Case) -> None:
     _same("the gradients of the cell and of its twin", _gradients(ours, inputs), _gradients(theirs, inputs))
 
 
+def keeps_the_shape_of_its_state(case: Case) -> None:
+    """What a step gives is what a step takes."""
+    x, cell = case.input(), _cell(case.network())
+    start = cell.start(BATCH, like=x)
+    after = cell.begin(1, BATCH, like=x)(cell.project(x[0]), start)
+    for old, new in zip(entries(start), entries(after), strict=True):
+        _expect(new.shape == old.shape, f"expected an entry of the state of {tuple(old.shape)} after a step", new)
+        _expect(new.dtype == old.dtype, f"expected an entry of the state of {old.dtype} after a step", new)
+        _expect(old.dim() > 1 and len(old) == BATCH, f"expected entries of [{BATCH}, n, ...] of the start", old)
+
+
 def scan_agrees_with_step(case: Case) -> None:
     """Where a cell has a scan: that it is the loop over its step, for all keywords, values and gradients."""
     x, sequences = case.input(), pack_sequence(case.sequences(), enforce_sorted=False)
@@ -130,7 +147,7 @@ def scan_agrees_with_step(case: Case) -> None:
     for options in several:
         fused = case.network(bidirectional=True, num_layers=2, **options)
         steps = copy.deepcopy(fused)
-        for cell in steps.cells:
+        for cell in _cells(steps):
             vars(cell)["fuses"] = lambda **_: False
         for inputs, flags in ((x, None), (x, resets), (sequences, None)):
             results = []
@@ -142,7 +159,7 @@ def scan_agrees_with_step(case: Case) -> None:
                 losses = [(_fixed(one) * one).abs().sum() for one in outputs if one.requires_grad]
                 torch.stack(losses).sum().backward()
                 gradients = [p.grad for p in network.parameters()]
-                norms = next(iter(seen.values())).rows[_cell(fused).names[0]]
+                norms = _norms(seen)[_cell(fused).names[0]]
                 results.append([*outputs, norms, *gradients])
                 network.zero_grad(set_to_none=True)
             what = f"the scan and the loop over the step, with {options}, resets {flags is not None}"
@@ -176,8 +193,8 @@ def packed_is_padded_and_masked(case: Case) -> None:
 def backwards_is_the_flipped_sequence(case: Case) -> None:
     """The second direction runs from the last step to the first."""
     network, x = case.network(bidirectional=True), case.input()
-    backward, forward = copy.deepcopy(network.cells[1]), case.network()
-    forward.cells[0] = backward
+    backward, forward = copy.deepcopy(_cells(network)[1]), case.network()
+    _cells(forward)[0] = backward
     output, state = network(x)
     flipped, flipped_state = forward(x.flip(0))
     width = flipped.shape[2]
@@ -188,7 +205,7 @@ def backwards_is_the_flipped_sequence(case: Case) -> None:
 def rows_do_not_see_each_other(case: Case) -> None:
     """∂output/∂input is exactly 0 between sequences: in training too, unless the cell declares otherwise."""
     network, x = case.network(), case.input()
-    network.train(_cell(network).independent_rows)
+    network.train(all(getattr(part, "independent_rows", True) for part in network.modules()))
     output, _ = network(x)
     (gradient,) = torch.autograd.grad(output[:, 0].sum(), x)
     _expect(not gradient[:, 1:].any(), "expected no sequence to see another one of the batch", gradient)
@@ -271,13 +288,13 @@ def norms_are_those_of_retained_gradients(case: Case) -> None:
     with observe(network) as seen:
         output, _ = network(x)
     output.square().sum().backward()
-    (norms,) = seen.values()
+    norms = _norms(seen)
     cell = _cell(network)
     states, naive = _unrolled(cell, x)
     naive.square().sum().backward()
     for number, name in enumerate(cell.names):
         expected = [entries(state)[number].grad for state in states]
-        found = [norms.rows[name][0, t] for t, grad in enumerate(expected) if grad is not None]
+        found = [norms[name][0, t] for t, grad in enumerate(expected) if grad is not None]
         by_hand = [grad.abs().flatten(1).square().sum(1).sqrt() for grad in expected if grad is not None]
         _same(f"the norms of the gradients of {name}, and retained gradients", found, by_hand)
 
@@ -296,13 +313,12 @@ def recomputes_what_it_did_not_keep(case: Case) -> None:
 def survives_copies(case: Case) -> None:
     """deepcopy, pickle, and a state_dict loaded by another instance."""
     network, x = case.network(num_layers=2), case.input()
-    loaded = Recurrent(case.cell, case.input_size, case.hidden_size, 2, dtype=torch.float64).eval()
+    loaded = case.build(case.input_size, case.hidden_size, num_layers=2, dtype=torch.float64).eval()
     loaded.load_state_dict(network.state_dict())
-    for name, other in {
-        "a deep copy": copy.deepcopy(network),
-        "a pickled copy": pickle.loads(pickle.dumps(network)),
-        "another one with the same state_dict": loaded,
-    }.items():
+    with _told_as("deepcopy and pickle"):
+        copied, pickled = copy.deepcopy(network), pickle.loads(pickle.dumps(network))
+    others = {"a deep copy": copied, "a pickled copy": pickled, "another one with the same state_dict": loaded}
+    for name, other in others.items():
         _same(f"a network and {name}", [network(x)[0]], [other(x)[0]], exactly=True)
 
 
@@ -312,13 +328,13 @@ def takes_odd_sizes(case: Case) -> None:
     for steps, batch in ((0, 2), (2, 0), (0, 0), (1, 1)):
         x = case.input(steps, batch)
         output, state = network(x)
-        zeros = _cell(network).start(batch, like=x)
         _expect(output.shape[:2] == (steps, batch), f"expected outputs of {steps} steps, {batch} sequences", output)
         if not steps:
-            _same("after no step, state and start", list(entries(state)), [torch.stack((z, z)) for z in entries(zeros)])
+            for entry in entries(state):
+                _expect(not entry.any(), "after no step, expected the state to be the start", entry)
         if output.requires_grad:
             output.sum().backward()
-    single = Recurrent(case.cell, 1, 1, dtype=torch.float64).eval()
+    single = case.build(1, 1, dtype=torch.float64).eval()
     output, _ = single(torch.ones(3, 2, 1, dtype=torch.float64))
     _expect(output.shape[:2] == (3, 2) and bool(output.isfinite().all()), "expected numbers at sizes of 1", output)
 
@@ -352,22 +368,42 @@ def compiles_whole(case: Case) -> None:
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
     inputs, results = [x, *network.parameters()], []
     for call in (network, compiled):
-        with warnings.catch_warnings():  # of torch's own doing, where it traces an autograd.Function
+        with _told_as("torch.compile(fullgraph=True)"), warnings.catch_warnings():
+            # of torch's own doing, where it traces an autograd.Function
             warnings.filterwarnings("ignore", ".*should not be instantiated", DeprecationWarning)
             output, state = call(x)
         results.append([output, *entries(state), *_gradients(output, inputs)])
     _same("a network and its compiled form", *results)
 
 
-def _cell(network: Recurrent) -> Cell:
-    return cast(Cell, network.cells[0])
+@contextmanager
+def _told_as(what: str) -> Iterator[None]:
+    """What others raise, as what a check raises."""
+    try:
+        yield
+    except Exception as error:
+        raise AssertionError(f"{what}: expected no error, got {type(error).__name__}: {error}") from error
+
+
+def _norms(seen: Seen) -> dict[str, Tensor]:
+    with _told_as("the norms that longreach.observe tells"):
+        return next(iter(seen.values())).rows
+
+
+def _cells(network: nn.Module) -> nn.ModuleList:
+    return cast(Recurrent, network).cells
+
+
+def _cell(network: nn.Module) -> Cell:
+    return cast(Cell, _cells(network)[0])
 
 
 def _unrolled(cell: Cell, x: Tensor, *, clip: float = torch.inf) -> tuple[list[Any], Tensor]:
     """The states of every step, their gradients retained, and the outputs: by nothing but the step."""
-    rows, step = cell.begin(x.flatten(0, 1), Span(x.shape[1], x.shape[0] * x.shape[1], None))
-    state, states = cell.start(x.shape[1], like=x), []
-    for row in rows.split(x.shape[1]):
+    steps, batch, _ = x.shape
+    step = cell.begin(steps, batch, like=x)
+    state, states = cell.start(batch, like=x), []
+    for row in cell.project(x.flatten(0, 1)).split(batch):
         state = step(row, _clipped(state, clip))
         if not cell.fuses():
             state = each(lambda entry: entry * 1, state)  # as handed on: without what goes on within the step
@@ -416,27 +452,33 @@ def _expect(holds: bool, what: str, got: Tensor) -> None:
     assert holds, f"{what}, got {tuple(got.shape)} {got.dtype}: {got}"
 
 
-CHECKS: tuple[Callable[[Case], None], ...] = (
+# of anything that is called as torch.nn.LSTM is, with our options
+OF_NETWORKS: tuple[Callable[[Case], None], ...] = (
     gives_the_shapes_it_promises,
     keeps_dtype,
     gradient_agrees_with_finite_differences,
-    agrees_with_its_twin,
-    scan_agrees_with_step,
     packed_sequences_are_sequences_alone,
     packed_is_padded_and_masked,
-    backwards_is_the_flipped_sequence,
     rows_do_not_see_each_other,
     does_not_see_the_future,
     sees_the_past,
     chunks_are_the_whole,
     cutting_is_detaching,
     resets_are_separate_sequences,
-    clipping_binds_what_a_step_sends_back,
-    norms_are_those_of_retained_gradients,
     recomputes_what_it_did_not_keep,
     survives_copies,
     takes_odd_sizes,
     takes_strided_input,
     lets_nan_flow,
     compiles_whole,
+)
+
+# of networks whose step is known
+OF_CELLS: tuple[Callable[[Case], None], ...] = (
+    agrees_with_its_twin,
+    keeps_the_shape_of_its_state,
+    scan_agrees_with_step,
+    backwards_is_the_flipped_sequence,
+    clipping_binds_what_a_step_sends_back,
+    norms_are_those_of_retained_gradients,
 )

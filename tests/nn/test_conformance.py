@@ -1,4 +1,4 @@
-"""The conformance table: every cell and option is held to every check of longreach.testing."""
+"""The conformance table: every cell, option and layer is held to every check of longreach.testing."""
 
 from functools import partial
 
@@ -7,6 +7,7 @@ import pytest
 from tests.nn import twins
 from torch import nn
 
+import longreach.nn
 from longreach import kernels
 from longreach.nn.cells import (
     GRU,
@@ -29,7 +30,7 @@ from longreach.nn.cells import (
     Variational,
     Zoneout,
 )
-from longreach.testing import CHECKS, Case, compiles_whole
+from longreach.testing import OF_CELLS, OF_NETWORKS, Case, compiles_whole
 
 CELLS = {
     **{f"elman {name}": Case(partial(Elman, activation=name)) for name in kernels.ACTIVATIONS},
@@ -73,9 +74,31 @@ CELLS = {
 }
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", CELLS)
-def test_cell(name, check, monkeypatch):
+class Layer(Case):
+    """A layer with torch's contract in the place of a cell."""
+
+    def build(self, input_size, hidden_size, **options):
+        return self.cell(input_size, hidden_size, **options)
+
+
+LAYERS = {
+    "RNN": Layer(longreach.nn.RNN),
+    "RNN elu": Layer(partial(longreach.nn.RNN, nonlinearity="elu")),
+    "RNN prelu": Layer(partial(longreach.nn.RNN, nonlinearity="prelu", bias=False)),
+    "GRU": Layer(longreach.nn.GRU),
+    "LSTM": Layer(longreach.nn.LSTM),
+}
+
+TABLE = [
+    *((name, case, check) for name, case in CELLS.items() for check in (*OF_NETWORKS, *OF_CELLS)),
+    *((name, case, check) for name, case in LAYERS.items() for check in OF_NETWORKS),
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "check"), [pytest.param(case, check, id=f"{name}-{check.__name__}") for name, case, check in TABLE]
+)
+def test_conformance(case, check, monkeypatch):
     if check is compiles_whole:  # what checks the shapes in annotations cannot be traced
         monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-    check(CELLS[name])
+    check(case)

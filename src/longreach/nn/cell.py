@@ -21,7 +21,7 @@ whether it is one. What is worth adding, each when it is needed:
               `names` are then given too
     output    when the layer above shall see something other than the first entry of the state
     project   what does not depend on the state, for all steps at once: here x @ self.U.T, in one product instead of T
-    begin     when something is fixed for a whole sequence: a mask that is drawn once, a matrix that is dear
+    begin     when something is drawn once for a whole sequence
     scan      when there is a faster way through all steps than one after the other; `fuses`, if not in all cases
 
 A cell does not know the time. Whoever needs the number of steps since the start keeps it in the state (batchnorm.py),
@@ -29,44 +29,17 @@ where chunks and resets treat it rightly; so it is with states of long ago (dela
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeAlias, TypeVar, Unpack, cast
+from typing import Any, TypeAlias, TypeVar, Unpack, cast
 
-import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from longreach.kernels.walk import Steps
 
-# a tensor [B, ...], or a NamedTuple of states
+# a tensor [B, ...], or a tuple of states, best a NamedTuple
 State: TypeAlias = Any
 Step: TypeAlias = Callable[[Tensor, State], State]
 S = TypeVar("S")
-
-
-class Span(NamedTuple):
-    """The sequences of one call: how many, and how many of them each step has.
-
-    batch        B
-    rows         N, over all steps and sequences
-    batch_sizes  of packed rows, falling; None: all B at every step
-    """
-
-    batch: int
-    rows: int
-    batch_sizes: Int[Tensor, " time"] | None
-
-    @property
-    def steps(self) -> int:
-        """T: of the longest sequence."""
-        if self.batch_sizes is not None:
-            return len(self.batch_sizes)
-        return self.rows // self.batch if self.batch else 0
-
-    def spread(self, entry: Shaped[Tensor, "batch *rest"]) -> Shaped[Tensor, "row *rest"]:
-        """To every row what belongs to its sequence."""
-        if self.batch_sizes is not None:
-            return torch.cat([entry[:0], *(entry[:running] for running in self.batch_sizes.tolist())])
-        return entry.repeat(self.steps, *[1] * (entry.dim() - 1))
 
 
 class Cell(nn.Module):
@@ -105,14 +78,18 @@ class Cell(nn.Module):
         """Of all steps at once, what a step needs of its input: the input itself."""
         return x
 
-    def begin(self, x: Shaped[Tensor, "row input"], span: Span) -> tuple[Shaped[Tensor, "row projected"], Step]:
-        """Called once for a pass over sequences: projected rows, and the step to take with them.
+    def begin(self, steps: int, batch: int, *, like: Tensor) -> Step:
+        """Called once for a pass over sequences: the step to take through all of them.
 
         A cell that draws once for a sequence draws here, [B, ...], and gives a step that knows what was drawn. At a
-        step of b rows, the sequences that are still running are the first b: `drawn[: len(x)]`. What is drawn for every
-        row is best appended to the rows. Neither is stored in the cell: a step that is computed twice sees the same.
+        step of b rows, the sequences that are still running are the first b: `drawn[: len(x)]`. Do not store it in the
+        cell: a step that is computed again, for its gradient, has to see the same.
+
+        steps   of the longest sequence: how often the step is taken, not counting what is computed again
+        batch   sequences
+        like    of the dtype and on the device of the rows
         """
-        return self.project(x), self
+        return self
 
     def fuses(self, **steps: Unpack[Steps]) -> bool:
         """Whether `scan` is to be used, with these keywords; else the loop is."""
@@ -160,10 +137,10 @@ class Wrapper(Cell):
         """The inner cell's rows."""
         return self.inner.project(x)
 
-    def begin(self, x: Tensor, span: Span) -> tuple[Tensor, Step]:
-        """The inner cell's rows, and a step around its step."""
-        x, step = self.inner.begin(x, span)
-        return x, lambda x, state: self.around(step, x, state)
+    def begin(self, steps: int, batch: int, *, like: Tensor) -> Step:
+        """A step around the inner cell's."""
+        step = self.inner.begin(steps, batch, like=like)
+        return lambda x, state: self.around(step, x, state)
 
 
 def entries(state: State) -> tuple[Tensor, ...]:
@@ -194,4 +171,5 @@ def _flat(state: State) -> Iterator[Tensor]:
 def _filled(like: State, remaining: Iterator[Tensor]) -> State:
     if isinstance(like, Tensor):
         return next(remaining)
-    return type(like)(*[_filled(part, remaining) for part in like])
+    parts = [_filled(part, remaining) for part in like]
+    return type(like)(*parts) if hasattr(like, "_fields") else tuple(parts)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from longreach.errors import ArgumentError
-from longreach.nn.cell import Cell, Span, State, Step, Wrapper
+from longreach.nn.cell import Cell, State, Step, Wrapper
 
 STARTS = ("uniform", "identity", "orthogonal")
 Recur = Callable[[Tensor], Tensor]
@@ -119,6 +119,6 @@ class GateWrapper(Wrapper):
         """One step."""
         return self.step(x, state)
 
-    def begin(self, x: Tensor, span: Span) -> tuple[Tensor, Step]:
-        """Projected rows, and the step."""
-        return self.project(x), self
+    def begin(self, steps: int, batch: int, *, like: Tensor) -> Step:
+        """The step."""
+        return self

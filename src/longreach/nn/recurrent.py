@@ -16,7 +16,7 @@ from longreach.errors import ArgumentError
 from longreach.kernels import border
 from longreach.kernels.walk import Steps, walk
 from longreach.nn import observing
-from longreach.nn.cell import Cell, Span, State, Step, each, entries, rebuilt
+from longreach.nn.cell import Cell, State, Step, each, entries, rebuilt
 from longreach.nn.checkpointing import checkpointed
 from longreach.nn.rows import Layout, Sequences, rows_of
 from longreach.nn.stack import apply_stack
@@ -64,10 +64,9 @@ class Recurrent(nn.Module):
         _check_counts(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         if not 0 <= dropout <= 1:
             raise ArgumentError(f"dropout: expected a share between 0 and 1, got {dropout}")
-        if cut < 0 or checkpoint_every < 0:
-            raise ArgumentError(
-                f"cut, checkpoint_every: expected numbers of steps, 0 for none, got {cut} and {checkpoint_every}"
-            )
+        for name, steps in (("cut", cut), ("checkpoint_every", checkpoint_every)):
+            if not isinstance(steps, int) or steps < 0:
+                raise ArgumentError(f"{name}: expected a number of steps, 0 for none, got {steps!r}")
         if not clip > 0:
             raise ArgumentError(f"clip: expected a norm above 0, got {clip}; inf clips nothing")
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
@@ -97,17 +96,27 @@ class Recurrent(nn.Module):
         probes = observing.probes(self, layout, rows, names, len(self.cells))  # type: ignore[arg-type]
         options = {"cut": self.cut, "clip": self.clip, "checkpoint_every": self.checkpoint_every}
         scans = [partial(_scanned, cell, **options) for cell in self.cells]  # type: ignore[arg-type]
-        output, ended = apply_stack(
+        run = partial(
+            apply_stack,
             [scans[place : place + self.directions] for place in range(0, len(scans), self.directions)],
-            rows,
-            entries(start),
             dropout=self.dropout if self.training else 0.0,
             residual=self.residual,
             probes=probes,
             batch_sizes=layout.batch_sizes,
             resets=flags,
         )
+        output, ended = self._in_full_precision(run, rows, entries(start))
         return layout.output(output), each(layout.state_out, rebuilt(start, ended))
+
+    def _in_full_precision(self, run: Any, rows: Tensor, state: tuple[Tensor, ...]) -> Any:
+        """Under autocast: in the type of the weights, the output rounded once. A state is not for rounding at all."""
+        device = rows.device.type
+        if not torch.is_autocast_enabled(device):
+            return run(rows, state)
+        narrow, wide = torch.get_autocast_dtype(device), next(self.parameters()).dtype
+        with torch.autocast(device, enabled=False):
+            output, ended = run(rows.to(wide), tuple(_widened(entry, wide) for entry in state))
+        return output.to(narrow), ended
 
     def _check_input(self, input: Sequences) -> None:
         data, dims = (input.data, (2,)) if isinstance(input, PackedSequence) else (input, (2, 3))
@@ -150,13 +159,14 @@ def _scanned(
     **steps: Any,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """All steps of one layer in one direction, by the cell's own scan or by the loop."""
-    structure = cell.start(0, like=x)
+    structure, sizes, batch = cell.start(0, like=x), steps.get("batch_sizes"), state[0].shape[0]
     if cell.fuses(cut=cut, clip=clip, **steps):
         advance = partial(_fused, cell, structure, cut=cut, clip=clip)
     else:
-        # outside of what is computed twice: what is drawn for a sequence is drawn once
-        x, step = cell.begin(x, Span(state[0].shape[0], x.shape[0], steps.get("batch_sizes")))
-        advance = partial(loop, step, cell.output, structure, cut=cut, clip=clip)
+        time = len(sizes) if sizes is not None else x.shape[0] // max(batch, 1)
+        # not within what is computed twice: what is drawn for a sequence is drawn once
+        step = cell.begin(time, batch, like=x)
+        advance = partial(loop, cell, step, structure, cut=cut, clip=clip)
     scan = checkpointed(advance, checkpoint_every, cut=cut) if checkpoint_every else advance
     return scan(x, state, **steps)
 
@@ -169,10 +179,10 @@ def _fused(
 
 
 def loop(
+    cell: Cell,
     step: Step,
-    output: Callable[[State], Tensor],
     structure: State,
-    x: Shaped[Tensor, "row projected"],
+    x: Shaped[Tensor, "row input"],
     state: tuple[Tensor, ...],
     **steps: Unpack[Steps],
 ) -> tuple[Shaped[Tensor, "row output"], tuple[Tensor, ...]]:
@@ -189,9 +199,13 @@ def loop(
         return *measured, *after[len(measured) :]
 
     with parametrize.cached():  # a weight that is computed from others is computed once
-        states, last = walk(reported, x, state, **steps)
-        empty = output(rebuilt(structure, tuple(entry[:0] for entry in state)))
-        return torch.cat([empty, *(output(rebuilt(structure, parts)) for parts in states)]), last
+        states, last = walk(reported, cell.project(x), state, **steps)
+        empty = tuple(entry[:0] for entry in state)
+        return torch.cat([cell.output(rebuilt(structure, parts)) for parts in (empty, *states)]), last
+
+
+def _widened(entry: Tensor, wide: torch.dtype) -> Tensor:
+    return entry.to(wide) if entry.is_floating_point() and entry.dtype != wide else entry
 
 
 def _check_counts(**counts: int) -> None:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longreach.errors import ArgumentError
-from longreach.nn.cell import Span, State, Step
+from longreach.nn.cell import State, Step
 from longreach.nn.cells.lstm import LSTM
 from longreach.nn.gates import GateWrapper
 
@@ -62,16 +62,16 @@ class BatchNorm(GateWrapper):
         """What the inner cell shows."""
         return self.inner.output(state.state)
 
-    def begin(self, x: Tensor, span: Span) -> tuple[Tensor, Step]:
+    def begin(self, steps: int, batch: int, *, like: Tensor) -> Step:
         """A step that counts: one that is computed again, for its gradient, is not averaged again."""
         taken = 0
 
         def step(x: Tensor, state: Aged) -> Aged:
             nonlocal taken
             taken += 1
-            return self.step(x, state, average=taken <= span.steps)
+            return self.step(x, state, average=taken <= steps)
 
-        return self.project(x), step
+        return step
 
     def step(self, x: Tensor, state: Aged, *, average: bool = True) -> Aged:
         """The inner cell's step, with norms before its gates."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from longreach.errors import ArgumentError
-from longreach.nn.cell import Span, State, Step
+from longreach.nn.cell import State, Step
 from longreach.nn.gates import GateWrapper
 
 
@@ -19,7 +19,7 @@ class Variational(GateWrapper):
     Carries    what the inner cell carries: what passes by the gates, an LSTM's c or z·h in a GRU, is not dropped
     Equals     the inner cell with p = 0; the paper's "tied" form: all gates share a mask
     Is not     dropout at every step, which wears down what a network remembers; nor of the embedding
-    Cost       the masks once for a sequence, and a loop: no fused form
+    Cost       one product with W_ih more at each step, and a loop: no fused form
 
     p_input, p_state   shares that are dropped
     inner, options     the cell, one with gates, and what else it is built with
@@ -35,20 +35,26 @@ class Variational(GateWrapper):
         self.p_input, self.p_state = p_input, p_state
 
     def step(self, x: Tensor, state: State) -> State:
-        """The inner cell's."""
-        return self.inner(x, state)
+        """The inner cell's; one step that is taken alone, without `begin`, knows of no masks."""
+        return self.inner(self.inner.project(x) if self.training else x, state)
 
-    def begin(self, x: Tensor, span: Span) -> tuple[Tensor, Step]:
+    def project(self, x: Tensor) -> Tensor:
+        """In training the input itself, since every sequence has its own mask."""
+        return x if self.training else self.inner.project(x)
+
+    def begin(self, steps: int, batch: int, *, like: Tensor) -> Step:
         """Draw the masks of all sequences."""
         if not self.training:
-            return super().begin(x, span)
-        of_input = _mask(x.new_empty(span.batch, x.shape[1]), self.p_input)
-        of_state = _mask(x.new_empty(span.batch, self.hidden_size), self.p_state)
+            return self
+        inner = self.inner
+        of_input = _mask(like.new_empty(batch, inner.input_size), self.p_input)
+        of_state = _mask(like.new_empty(batch, self.hidden_size), self.p_state)
 
         def step(x: Tensor, state: State) -> State:
-            return self.inner.step(x, state, lambda h: self.inner.recur(h * of_state[: len(h)]))
+            from_x = inner.project(x * of_input[: len(x)])
+            return inner.step(from_x, state, lambda h: inner.recur(h * of_state[: len(h)]))
 
-        return self.inner.project(x * span.spread(of_input)), step
+        return step
 
     def extra_repr(self) -> str:
         """The shares."""
