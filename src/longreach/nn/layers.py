@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from longreach import kernels
 from longreach.errors import ArgumentError
-from longreach.kernels import native
+from longreach.kernels import native, reference
 from longreach.nn import observing
 from longreach.nn.checkpointing import checkpointed
 from longreach.nn.projected import projected_lstm
@@ -147,7 +147,8 @@ class _Layer(nn.RNNBase):
             raise ArgumentError(f"hx: expected a tuple (h_0, c_0) of two tensors, got {type(hx).__name__}")
         dims, given = layout.state_dims, [entry.dim() for entry in entries]
         if any(found != dims for found in given):
-            raise RuntimeError(f"hx: expected {dims}-D tensors for this input, got {', '.join(f'{d}-D' for d in given)}")
+            came = ", ".join(f"{found}-D" for found in given)
+            raise RuntimeError(f"hx: expected {dims}-D tensors for this input, got {came}")
         for number, (entry, (places, batch, width)) in enumerate(zip(entries, shapes, strict=True)):
             name = f"hidden[{number}]" if len(shapes) > 1 else "hidden"
             shape: Any = (places, batch, width) if dims == 3 else (places, width)
@@ -164,7 +165,7 @@ class _Layer(nn.RNNBase):
         """
         if self.mode not in TORCHS or resets is not None:
             return False
-        if torch.compiler.is_exporting() or torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
+        if _is_leaving():
             return True
         if self.cut or self.clip != math.inf or self.checkpoint_every:
             return False
@@ -176,15 +177,17 @@ class _Layer(nn.RNNBase):
         return (layout.time == 1 and self.mode != "LSTM") or not native.built()
 
     def _run_torchs(self, rows: Tensor, layout: Layout, state: State) -> tuple[Tensor, State]:
-        self._update_flat_weights()
-        options = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
+        if rows.is_cuda:
+            self._update_flat_weights()  # cuDNN wants them side by side in memory
+        weights = [getattr(self, name) for names in self._all_weights for name in names]
+        options = (weights, self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
         hx = state if len(self.entries) > 1 else state[0]
         run = TORCHS[self.mode]
         if layout.batch_sizes is not None:
-            output, *ended = run(rows, layout.batch_sizes, hx, self._flat_weights, *options)
+            output, *ended = run(rows, layout.batch_sizes, hx, *options)
             return output, tuple(ended)
         steps = rows.unflatten(0, (layout.time, layout.batch))
-        output, *ended = run(steps, hx, self._flat_weights, *options, False)
+        output, *ended = run(steps, hx, *options, False)
         return output.flatten(0, 1), tuple(ended)
 
     # Ours.
@@ -229,7 +232,14 @@ class _Layer(nn.RNNBase):
     def _over(self, kernel: Callable[..., tuple[Tensor, ...]], names: list[str], **options: Any) -> Scan:
         w_ih, w_hh, *others = (getattr(self, name) for name in names)
         weights = (w_ih, w_hh, *([] if self.bias else [None, None]), *others)
+        if _is_leaving():
+            kernel = getattr(reference, kernel.__name__, kernel)
         return partial(_scanned, kernel, weights, cut=self.cut, clip=self.clip, **options)
+
+
+def _is_leaving() -> bool:
+    """Whether this call is recorded for a program that shall run without longreach: traced, or exported."""
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _scanned(
