@@ -64,8 +64,8 @@ class LRU(Cell):
 
     def project(self, x: Float[Tensor, "row input"]) -> Complex[Tensor, "row hidden"]:
         """γ B xₜ."""
-        scaled = torch.exp(self.gamma)[:, None] * self.B
-        return torch.complex(product(x, scaled[0]), product(x, scaled[1]))
+        pairs = (torch.exp(self.gamma)[:, None] * self.B).transpose(0, 1).flatten(0, 1)  # as complex numbers lie
+        return torch.view_as_complex(product(x, pairs).unflatten(1, (-1, 2)))
 
     def forward(
         self, x: Complex[Tensor, "batch hidden"], state: Complex[Tensor, "batch hidden"]
@@ -75,7 +75,8 @@ class LRU(Cell):
 
     def output(self, state: Complex[Tensor, "row hidden"]) -> Float[Tensor, "row hidden"]:
         """Re(C hₜ)."""
-        return product(state.real, self.C[0]) - product(state.imag, self.C[1])
+        pairs = torch.stack((self.C[0], -self.C[1]), dim=2).flatten(1)
+        return product(torch.view_as_real(state).flatten(1), pairs)
 
     def scan(
         self, x: Float[Tensor, "row input"], state: Complex[Tensor, "batch hidden"], **steps: Unpack[Steps]
