@@ -17,6 +17,8 @@ from longreach.kernels.native import Steps
 
 Gradients = tuple[Tensor | None, ...]
 
+MANY = 1024  # rows of a product that pay for turning its result round
+
 
 def in_memory(batch_sizes: Tensor | None, reverse: bool, resets: Tensor | None) -> Steps:
     """The steps, by tensors that lie in memory as the compiled scans read them."""
@@ -195,7 +197,7 @@ def _project(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     """W x + b for every row, in memory of its own: the scan writes over it."""
     if weight is None:
         return x.clone(memory_format=torch.contiguous_format) if bias is None else (x + bias).contiguous()
-    a = native.empty(len(x), len(weight), like=x)
+    a = native.empty(x.shape[0], weight.shape[0], like=x)
     return torch.mm(x, weight.t(), out=a) if bias is None else torch.addmm(bias, x, weight.t(), out=a)
 
 
@@ -217,7 +219,7 @@ def _of_biases(da: Tensor, wanted: Sequence[bool]) -> Gradients:
 def _of_recurrence(da: Tensor, h: Tensor, h0: Tensor, steps: Steps) -> Tensor:
     """Σₜ daₜ hₜ₋₁ᵀ, the gradient of weight_hh."""
     batch = h0.shape[0]
-    if len(h) == 0:
+    if h.shape[0] == 0:
         return da.new_zeros((da.shape[1], h0.shape[1]))
     if steps.batch_sizes is not None or steps.resets is not None:
         return _product_over_rows(da, _before(h, h0, steps))
@@ -227,7 +229,9 @@ def _of_recurrence(da: Tensor, h: Tensor, h0: Tensor, steps: Steps) -> Tensor:
 
 
 def _product_over_rows(da: Tensor, values: Tensor) -> Tensor:
-    """daᵀ · values, as its transpose: where da is wide, that product is faster by a third."""
+    """daᵀ · values; of many rows as its transpose: where da is wide, that product is faster by a third."""
+    if da.shape[0] < MANY:
+        return torch.mm(da.t(), values)
     return torch.mm(values.t(), da).t().contiguous()
 
 

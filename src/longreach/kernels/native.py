@@ -121,7 +121,7 @@ def elman_forward(
     saved = gates.new_empty((0, gates.shape[1])) if plain else gates
     scans.elman_forward(
         gates.dtype == torch.float64,
-        _steps(scans, len(gates), h0, steps),
+        _steps(scans, gates.shape[0], h0, steps),
         torch.get_num_threads(),
         _ACTIVATIONS.index(activation),
         decay,
@@ -152,11 +152,11 @@ def elman_backward(
     clip: float,
 ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
     """Gradients of the pre-activations [N, H], of each unit's slope at each row [N, H] (prelu), of h0; norms [1, N]."""
-    scans, da, dh0, norms = _scans(), empty(*h.shape, like=h), torch.empty_like(h0), h.new_empty((1, len(h)))
+    scans, da, dh0, norms = _scans(), empty(*h.shape, like=h), torch.empty_like(h0), h.new_empty((1, h.shape[0]))
     dslope = torch.empty_like(h) if activation == "prelu" else None
     scans.elman_backward(
         h.dtype == torch.float64,
-        _steps(scans, len(h), h0, steps, cut, clip),
+        _steps(scans, h.shape[0], h0, steps, cut, clip),
         torch.get_num_threads(),
         _ACTIVATIONS.index(activation),
         decay,
@@ -165,7 +165,7 @@ def elman_backward(
         weight.data_ptr(),
         _address(dh),
         _address(dh_n),
-        (saved if len(saved) else h).data_ptr(),
+        (saved if saved.shape[0] else h).data_ptr(),
         da.data_ptr(),
         _address(dslope),
         dh0.data_ptr(),
@@ -179,10 +179,10 @@ def gru_forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """h [N, H], h_n [B, H], the gates r, z, n [N, 3H] in the memory of `gates`, and W_n h + b_n [N, H]."""
     scans, h_n = _scans(), torch.empty_like(h0)
-    h, m = empty(len(gates), h0.shape[1], like=gates), empty(len(gates), h0.shape[1], like=gates)
+    h, m = empty(gates.shape[0], h0.shape[1], like=gates), empty(gates.shape[0], h0.shape[1], like=gates)
     scans.gru_forward(
         gates.dtype == torch.float64,
-        _steps(scans, len(gates), h0, steps),
+        _steps(scans, gates.shape[0], h0, steps),
         torch.get_num_threads(),
         weight.data_ptr(),
         _address(bias),
@@ -208,11 +208,11 @@ def gru_backward(
     clip: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of the pre-activations [N, 3H], of W_n h + b_n [N, H], of h0; norms [1, N]."""
-    scans, dh0, norms = _scans(), torch.empty_like(h0), h.new_empty((1, len(h)))
+    scans, dh0, norms = _scans(), torch.empty_like(h0), h.new_empty((1, h.shape[0]))
     da, dm = empty(*gates.shape, like=h), empty(*m.shape, like=h)
     scans.gru_backward(
         h.dtype == torch.float64,
-        _steps(scans, len(h), h0, steps, cut, clip),
+        _steps(scans, h.shape[0], h0, steps, cut, clip),
         torch.get_num_threads(),
         weight.data_ptr(),
         _address(dh),
@@ -234,10 +234,10 @@ def lstm_forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """h [N, H], h_n [B, H], c [N, H], c_n [B, H], and the gates i, f, g, o [N, 4H] in the memory of `gates`."""
     scans, h_n, c_n = _scans(), torch.empty_like(h0), torch.empty_like(c0)
-    h, c = empty(len(gates), h0.shape[1], like=gates), empty(len(gates), h0.shape[1], like=gates)
+    h, c = empty(gates.shape[0], h0.shape[1], like=gates), empty(gates.shape[0], h0.shape[1], like=gates)
     scans.lstm_forward(
         gates.dtype == torch.float64,
-        _steps(scans, len(gates), h0, steps),
+        _steps(scans, gates.shape[0], h0, steps),
         torch.get_num_threads(),
         weight.data_ptr(),
         gates.data_ptr(),
@@ -265,10 +265,10 @@ def lstm_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of the pre-activations [N, 4H], of h0, of c0; norms [2, N] of dL/dh_t and dL/dc_t."""
     scans, da, dh0, dc0 = _scans(), empty(*gates.shape, like=c), torch.empty_like(c0), torch.empty_like(c0)
-    norms = c.new_empty((2, len(c)))
+    norms = c.new_empty((2, c.shape[0]))
     scans.lstm_backward(
         c.dtype == torch.float64,
-        _steps(scans, len(c), c0, steps, cut, clip),
+        _steps(scans, c.shape[0], c0, steps, cut, clip),
         torch.get_num_threads(),
         weight.data_ptr(),
         _address(dh),
@@ -291,7 +291,7 @@ def linear(x: Tensor, a: Tensor, h0: Tensor, steps: Steps) -> Tensor:
     x, a, h0, out = (torch.view_as_real(t).flatten(1) if t.is_complex() else t for t in (x, a, h0, h))
     scans.linear(
         x.dtype == torch.float64,
-        _steps(scans, len(x), h0, steps),
+        _steps(scans, x.shape[0], h0, steps),
         torch.get_num_threads(),
         h.is_complex(),
         x.data_ptr(),
@@ -308,7 +308,7 @@ def diagonal(x: Tensor, u: Tensor, h0: Tensor, activation: str, steps: Steps) ->
     scans, h = _scans(), empty(*x.shape, like=x)
     scans.diagonal(
         x.dtype == torch.float64,
-        _steps(scans, len(x), h0, steps),
+        _steps(scans, x.shape[0], h0, steps),
         torch.get_num_threads(),
         _ACTIVATIONS.index(activation),
         x.data_ptr(),

@@ -52,4 +52,6 @@ def apply_stack(
             ended.append(end)
         y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
         x = x + y if residual and number > 0 else y
+    if len(ended) == 1:
+        return x, tuple(entry.unsqueeze(0) for entry in ended[0])
     return x, tuple(torch.stack(entries) for entries in zip(*ended, strict=True))
