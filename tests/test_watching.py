@@ -222,6 +222,39 @@ def test_a_compiled_model_is_measured_where_it_is_not_compiled_and_the_rest_is_s
     assert [key.module for key in watch.store.curves()] == ["rnn"]
 
 
+def test_layers_of_ours_within_one_compiled_graph_are_left_there():
+    class Whole(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.rnn = nn.Embedding(5, 8), longreach.nn.LSTM(8, 8)
+
+        def forward(self, ids):
+            return self.rnn(self.embed(ids))[0][-1]
+
+    torch._dynamo.reset()
+    model = Whole()
+    opt = torch.optim.SGD(model.parameters(), lr=0.1)
+    with longreach.watch(model, opt, budget=1.0) as watch:
+        compiled = torch.compile(model, fullgraph=True, backend="eager")
+        for _ in range(3):
+            compiled(torch.randint(5, (10, 6))).square().sum().backward()
+            opt.step()
+    assert watch.steps == 3
+    assert not watch.store.curves()
+    assert any("run with TORCH_COMPILE_DISABLE=1 to see all" in note for note in watch.store.notes())
+
+
+def test_sequences_with_resets_inside_are_not_taken_for_whole_ones():
+    rnn = longreach.nn.GRU(3, 8)
+    opt = torch.optim.SGD(rnn.parameters(), lr=0.1)
+    with longreach.watch(rnn, opt, budget=1.0) as watch:
+        for _ in range(3):
+            rnn(torch.randn(10, 6, 3), resets=torch.rand(10, 6) < 0.2)[0].square().sum().backward()
+            opt.step()
+    assert not watch.store.curves()
+    assert not [note for note in watch.store.notes() if "stopped" in note]
+
+
 def test_memory_stays_flat(tmp_path):
     """What the watch holds on to after 600 steps is what it held after 200."""
     net = nn.GRU(2, 4)

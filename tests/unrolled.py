@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 @dataclass
@@ -14,6 +15,7 @@ class Place:
     weights: list[Tensor]
     inputs: list[Tensor] = field(default_factory=list)
     states: list[tuple[Tensor, ...]] = field(default_factory=list)
+    slope: Tensor | None = None  # of a PReLU
     upward: list[Tensor] = field(default_factory=list)  # what goes to the layer above or to the loss
 
     def step(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -21,10 +23,10 @@ class Place:
         b_ih, b_hh = rest[:2] if self.module.bias else (0.0, 0.0)
         h = state[0]
         from_x, from_h = x @ w_ih.T + b_ih, h @ w_hh.T + b_hh
-        if self.module.mode == "RNN_TANH":
-            return (torch.tanh(from_x + from_h),)
-        if self.module.mode == "RNN_RELU":
-            return (torch.relu(from_x + from_h),)
+        if self.module.mode == "RNN_PRELU":
+            return (functional.prelu(from_x + from_h, self.slope),)
+        if self.module.mode.startswith("RNN_"):
+            return (getattr(functional, self.module.mode.removeprefix("RNN_").lower())(from_x + from_h),)
         if self.module.mode == "GRU":
             (rx, zx, nx), (rh, zh, nh) = from_x.chunk(3, -1), from_h.chunk(3, -1)
             r, z = torch.sigmoid(rx + rh), torch.sigmoid(zx + zh)
@@ -54,7 +56,9 @@ def unroll(module: nn.RNNBase, x: Tensor, hx: tuple[Tensor, ...] | None = None) 
         columns = []
         for side in range(directions):
             n = layer * directions + side
-            place = Place(module, [getattr(module, name) for name in module._all_weights[n]])
+            names = module._all_weights[n]
+            slope = getattr(module, names[0].replace("weight_ih", "slope"), None)
+            place = Place(module, [getattr(module, name) for name in names], slope=slope)
             width = module.proj_size or module.hidden_size
             state = tuple(
                 hx[part][n] if hx is not None else x.new_zeros(x.shape[1], w)

@@ -411,6 +411,17 @@ def test_twice_gives_the_same_bits(name):
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("name", LAYERS)
+def test_other_devices_are_torchs_own(name):
+    theirs, mine = pair(name, device="meta")
+    for layout in LAYOUTS[:3]:
+        x = torch.randn(T, B, INPUTS, device="meta")
+        expected, found = (tensors_of(layer(laid_out(x, layout))) for layer in (theirs, mine))
+        assert [(part.shape, part.stride(), part.device) for part in found] == [
+            (part.shape, part.stride(), part.device) for part in expected
+        ]
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 def test_scripting_gives_torchs_layer():
     _, mine = pair("lstm")

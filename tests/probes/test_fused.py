@@ -8,6 +8,7 @@ from tests.unrolled import unroll
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+import longreach.nn as ours
 from longreach.probes import fused, loop
 from longreach.probes.reach import growth_of, pool, reach_of
 from longreach.watching import Watch
@@ -24,6 +25,9 @@ KINDS = {
     "lstm stacked": (nn.LSTM, {"num_layers": 2}),
     "gru bidirectional": (nn.GRU, {"bidirectional": True}),
     "lstm stacked, bidirectional, projected": (nn.LSTM, {"num_layers": 2, "bidirectional": True, "proj_size": 2}),
+    "our lstm stacked, bidirectional": (ours.LSTM, {"num_layers": 2, "bidirectional": True}),
+    "our rnn elu": (ours.RNN, {"nonlinearity": "elu"}),
+    "our rnn prelu without bias": (ours.RNN, {"nonlinearity": "prelu", "bias": False}),
 }
 
 
@@ -228,3 +232,11 @@ def test_sequences_of_length_one_have_no_lag_but_zero():
     curve = watched(module, lambda: module(torch.randn(1, B, INPUTS).double())[0].sum())[0, "forward"]
     assert curve.lags == (0,)
     assert pool([curve]).horizon == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [("LSTM", "LSTM"), ("GRU", "GRU"), ("RNN_TANH", "RNN tanh"), ("RNN_LEAKY_RELU", "RNN leaky relu")],
+)
+def test_kinds_in_words(mode, kind):
+    assert fused.kind_of(mode) == kind

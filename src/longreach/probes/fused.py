@@ -12,8 +12,6 @@ from longreach.probes.lags import lag_grid, split
 from longreach.probes.replay import LONGEST_CHUNK, State, Strand, chunks, strands, turn_around
 from longreach.probes.samples import Curve, LayerKey
 
-KINDS = {"LSTM": "LSTM", "GRU": "GRU", "RNN_TANH": "RNN tanh", "RNN_RELU": "RNN relu"}
-
 # An error this much smaller than the row's largest is rounding, not a loss at that step.
 NO_ERROR = 1e-6
 
@@ -49,9 +47,15 @@ def measure(call: FusedCall, name: str, step: int, generator: torch.Generator) -
             cell_error = call.last_error[1][place] if len(call.last_error) > 1 else None
             curve = _curve(strand, error.detach(), cell_error, call, step, generator)
             direction = "reverse" if reverse else "forward"
-            key = LayerKey(name, KINDS[call.module.mode], layer, direction, call.module.hidden_size)
+            key = LayerKey(name, kind_of(call.module.mode), layer, direction, call.module.hidden_size)
             found.append((key, curve))
     return found
+
+
+def kind_of(mode: str) -> str:
+    """The mode of a layer, as people write it: LSTM, RNN tanh, RNN leaky relu."""
+    family, _, activation = mode.partition("_")
+    return f"{family} {activation.lower().replace('_', ' ')}".rstrip()
 
 
 def _direct_errors(call: FusedCall, outputs: list[Tensor]) -> list[Tensor]:

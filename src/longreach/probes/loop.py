@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from longreach.probes.channel import State, Stretch, side_by_side, sphere, travel
-from longreach.probes.fused import subnormal_share, summarised
+from longreach.probes.fused import kind_of, subnormal_share, summarised
 from longreach.probes.lags import lag_grid, split
 from longreach.probes.samples import Curve, LayerKey
 
@@ -161,8 +161,10 @@ def measure(
 
 
 def _kind(module: nn.Module) -> str:
-    known = {nn.LSTMCell: "LSTM", nn.GRUCell: "GRU", nn.LSTM: "LSTM", nn.GRU: "GRU"}
-    if isinstance(module, (nn.RNNCell, nn.RNN)):
+    known = {nn.LSTMCell: "LSTM", nn.GRUCell: "GRU"}
+    if isinstance(module, nn.RNNBase):
+        return kind_of(module.mode)
+    if isinstance(module, nn.RNNCell):
         return f"RNN {module.nonlinearity}"
     return known.get(type(module), type(module).__name__)
 

@@ -66,9 +66,17 @@ class Names:
         return [own for module in self._known for own in module.parameters(recurse=False)]
 
     def visible(self) -> list[nn.Module]:
-        """Recurrent modules and embeddings of compiled models: these run outside of compiled code."""
-        kinds = (nn.RNNBase, nn.Embedding)
-        return [part for model in self._compiled for part in model.modules() if isinstance(part, kinds)]
+        """Of compiled models torch's recurrent modules, which run outside of compiled code, and the embeddings beside.
+
+        Layers of longreach.nn are part of the graph, which a hook would break.
+        """
+        outside = (nn.RNN, nn.GRU, nn.LSTM)
+        found = []
+        for model in self._compiled:
+            parts = [part for part in model.modules() if isinstance(part, (*outside, nn.Embedding))]
+            if any(isinstance(part, outside) for part in parts):
+                found += parts
+        return found
 
 
 def _called(root: nn.Module, taken: list[str]) -> str:

@@ -7,6 +7,7 @@ product per chunk carries a gradient from border to border. It works on whatever
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -30,8 +31,8 @@ SCANS: dict[str, Callable] = {
 class Strand:
     """One recurrent layer in one direction, with the inputs of a few rows, all in its own running time.
 
-    mode     as in nn.RNNBase: LSTM, GRU, RNN_TANH, RNN_RELU
-    weights  w_ih, w_hh (b_ih, b_hh) (w_hr), as torch orders them
+    mode     as in nn.RNNBase: LSTM, GRU, RNN_TANH, RNN_RELU; of longreach.nn.RNN its other activations too
+    weights  w_ih, w_hh (b_ih, b_hh) (w_hr), as torch orders them; then the slope of a PReLU
     start    the state before the first step: (h,) or (h, c), each of shape (row, unit)
     """
 
@@ -45,7 +46,8 @@ class Strand:
         """Outputs of every step and the state after the last one."""
         stacked = tuple(part[None] for part in state)
         hx = stacked if self.mode == "LSTM" else stacked[0]
-        output, *after = SCANS[self.mode](inputs, hx, list(self.weights), self.bias, 1, 0.0, False, False, False)
+        scan = SCANS.get(self.mode, partial(_elman, self.mode))
+        output, *after = scan(inputs, hx, list(self.weights), self.bias, 1, 0.0, False, False, False)
         return output, tuple(part[0] for part in after)
 
     def rows(self, chosen: Tensor) -> "Strand":
@@ -105,7 +107,7 @@ def strands(
         outputs = []
         for reverse in range(directions):
             place = layer * directions + reverse
-            weights = tuple(getattr(module, name).detach().to(dtype) for name in module._all_weights[place])
+            weights = tuple(weight.detach().to(dtype) for weight in _weights(module, place))
             own_time = turn_around(flow, lengths) if reverse else flow
             strand = Strand(module.mode, weights, module.bias, own_time.detach(), tuple(p[place] for p in state))
             with torch.enable_grad():
@@ -118,6 +120,24 @@ def strands(
         if module.training and module.dropout:
             keep = torch.rand(flow.shape, generator=generator) >= module.dropout
             flow = flow * keep.to(flow) / (1 - module.dropout)
+
+
+def _weights(module: nn.RNNBase, place: int) -> list[Tensor]:
+    names = module._all_weights[place]
+    slope = getattr(module, names[0].replace("weight_ih", "slope"), None)
+    return [*(getattr(module, name) for name in names), *([] if slope is None else [slope])]
+
+
+def _elman(mode: str, inputs: Tensor, hx: Tensor, weights: list[Tensor], bias: bool, *_: object) -> tuple[Tensor, ...]:
+    """What torch.rnn_tanh does, for the activations that torch has no operator of."""
+    from longreach.kernels import elman
+
+    w_ih, w_hh, *others = weights
+    b_ih, b_hh = others[:2] if bias else (None, None)
+    activation = mode.removeprefix("RNN_").lower()
+    slope = others[-1] if activation == "prelu" else None
+    rows, ended = elman(inputs.flatten(0, 1), w_ih, w_hh, b_ih, b_hh, hx[0], activation=activation, slope=slope)
+    return rows.view(*inputs.shape[:2], -1), ended[None]
 
 
 def _initial(module: nn.RNNBase, inputs: Tensor, start: State | None, dtype: torch.dtype) -> State:

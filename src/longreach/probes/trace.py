@@ -213,6 +213,8 @@ class Trace:
         self._open[module] = visit
 
     def _look_at_fused(self, module: nn.RNNBase, arguments: Any, keywords: Any, result: Any) -> None:
+        if keywords.get("resets") is not None:
+            return  # what lies before a reset is another sequence: a replay of all steps would not be of this call
         given = arguments[0] if arguments else keywords["input"]
         hx = arguments[1] if len(arguments) > 1 else keywords.get("hx")
         packed = given if isinstance(given, PackedSequence) else None
