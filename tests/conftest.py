@@ -4,11 +4,10 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-# operators.py is left out: what torch.compile traces cannot be wrapped
-install_import_hook(
-    ["longreach.probes", "longreach.kernels.reference", "longreach.kernels.walk"],
-    "beartype.beartype",
-)
+# operators.py and recurrent.py are left out: what torch.compile traces cannot define functions that are wrapped
+KERNELS = [f"longreach.kernels.{name}" for name in ("reference", "walk", "linear", "diagonal")]
+CELLS = ["longreach.nn.cell", "longreach.nn.cells", "longreach.nn.gates", "longreach.testing"]
+install_import_hook(["longreach.probes", *KERNELS, *CELLS], "beartype.beartype")
 
 
 @pytest.fixture(autouse=True)

@@ -104,12 +104,13 @@ class GateWrapper(Wrapper):
     inner: GateCell
 
     def __init__(self, input_size: int, hidden_size: int, *, inner: Callable[..., Cell], **options: Any):
-        super().__init__(inner, input_size, hidden_size, **options)
-        if not isinstance(self.inner, GateCell):
+        kind = getattr(inner, "func", inner)  # of a functools.partial
+        if isinstance(kind, type) and not issubclass(kind, GateCell):
             raise ArgumentError(
-                f"inner: expected a cell with gates, as Elman, GRU and LSTM, got {type(self.inner).__name__}; "
+                f"inner: expected a cell with gates, as Elman, GRU and LSTM, got {kind.__name__}; "
                 f"{type(self).__name__} acts between its state and its gates"
             )
+        super().__init__(inner, input_size, hidden_size, **options)
 
     def step(self, x: Tensor, state: State) -> State:
         """The state after a step."""

@@ -1,5 +1,6 @@
 """Recurrent batch normalisation (Cooijmans et al. 2016, arXiv 1603.09025)."""
 
+from itertools import count
 from typing import Any, NamedTuple
 
 import torch
@@ -64,28 +65,23 @@ class BatchNorm(GateWrapper):
 
     def begin(self, steps: int, batch: int, *, like: Tensor) -> Step:
         """A step that counts: one that is computed again, for its gradient, is not averaged again."""
-        taken = 0
-
-        def step(x: Tensor, state: Aged) -> Aged:
-            nonlocal taken
-            taken += 1
-            return self.step(x, state, average=taken <= steps)
-
-        return step
+        taken = count(1)
+        return lambda x, state: self.step(x, state, average=next(taken) <= steps)
 
     def step(self, x: Tensor, state: Aged, *, average: bool = True) -> Aged:
         """The inner cell's step, with norms before its gates."""
-        inner, (old, age), norm_c = self.inner, state, self.norm_c
-
-        def recur(h: Tensor) -> Tensor:
-            return self.norm_h(inner.recur(h), age, average)
-
-        def read(c: Tensor) -> Tensor:
-            assert norm_c is not None
-            return torch.tanh(norm_c(c, age, average) + self.bias_c)
-
+        inner, norm_h, norm_c, (old, age) = self.inner, self.norm_h, self.norm_c, state
         x = self.norm_x(x, age, average) + self.bias
-        new = inner.step(x, old, recur, read) if isinstance(inner, LSTM) else inner.step(x, old, recur)
+        if norm_c is None:
+            new = inner.step(x, old, lambda h: norm_h(inner.recur(h), age, average))
+        else:
+            assert isinstance(inner, LSTM)
+            new = inner.step(
+                x,
+                old,
+                lambda h: norm_h(inner.recur(h), age, average),
+                lambda c: torch.tanh(norm_c(c, age, average) + self.bias_c),
+            )
         return Aged(new, age + 1)
 
 

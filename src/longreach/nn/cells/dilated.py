@@ -58,10 +58,6 @@ class Dilated(Delay):
             reverse=reverse,
             probe=steps.get("probe"),
         )
-
-        def moved_on(q: Tensor, end: Tensor) -> Tensor:
-            new = end.unflatten(0, (len(first), batch))[latest].transpose(0, 1)
-            return torch.cat((q[:, time:], new), 1)
-
-        queue = each(moved_on, queue, ended)
+        ends = each(lambda end: end.unflatten(0, (len(first), batch))[latest].transpose(0, 1), ended)
+        queue = each(lambda q, end: torch.cat((q[:, time:], end), 1), queue, ends)
         return rows, Delayed(each(lambda q: q[:, -1], queue), each(lambda q: q[:, :-1], queue))
