@@ -1,12 +1,14 @@
 """The linear and the diagonal recurrence against a naive loop: values, every gradient, norms; and against theory."""
 
+from functools import partial
+
 import pytest
 import torch
 from tests.kernels.scans import LENGTHS, WALKS, fixed
 
 from longreach.errors import ArgumentError
-from longreach.kernels.diagonal import SLOPES, diagonal
-from longreach.kernels.linear import linear
+from longreach.kernels.diagonal import SLOPES, diagonal, diagonal_scan
+from longreach.kernels.linear import linear, linear_scan
 from longreach.kernels.reference import ACTIVATIONS
 
 H = 3
@@ -102,14 +104,59 @@ def test_second_derivatives():
     torch.autograd.gradgradcheck(lambda *given: diagonal(*given, activation="tanh"), (x, u, h0))
 
 
-def test_vmap_is_one_after_the_other():
-    x, a, u, h0 = draw(4, 24, 2), draw(24, 2), draw(2), draw(4, 2, 2)
-    together = torch.vmap(linear, (0, None, 0))(x, a, h0)
-    for got, *expected in zip(together, *(linear(x[n], a, h0[n]) for n in range(4)), strict=True):
+SCANS = [linear, diagonal, partial(diagonal, activation="tanh", reverse=True)]
+
+
+def several(scan):
+    """Four problems that share their factors."""
+    factors = draw(24, 2) if scan is linear else draw(2)
+    return (draw(4, 24, 2), factors, draw(4, 2, 2)), (0, None, 0)
+
+
+@pytest.mark.parametrize("scan", SCANS)
+def test_vmap_is_one_after_the_other(scan):
+    (x, factors, h0), dims = several(scan)
+    for got, *expected in zip(torch.vmap(scan, dims)(x, factors, h0), *map(scan, x, [factors] * 4, h0), strict=True):
         torch.testing.assert_close(got, torch.stack(expected))
-    together = torch.vmap(diagonal, (0, None, 0))(x, u, h0)
-    for got, *expected in zip(together, *(diagonal(x[n], u, h0[n]) for n in range(4)), strict=True):
-        torch.testing.assert_close(got, torch.stack(expected))
+
+
+@pytest.mark.parametrize("scan", SCANS)
+def test_gradients_of_several_problems_at_once(scan):
+    (x, factors, h0), dims = several(scan)
+    got = torch.vmap(torch.func.grad(lambda *given: scan(*given)[0].square().sum(), (0, 1, 2)), dims)(x, factors, h0)
+    each = [torch.autograd.grad(scan(x[n], factors, h0[n])[0].square().sum(), (x, factors, h0)) for n in range(4)]
+    expected = (sum(one[0] for one in each), torch.stack([one[1] for one in each]), sum(one[2] for one in each))
+    torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated:DeprecationWarning")  # torch's own forward mode
+@pytest.mark.parametrize("scan", SCANS)
+@pytest.mark.parametrize("cut", [0, 3])
+def test_forward_derivatives_are_those_of_the_loop(scan, cut):
+    (x, factors, h0), _ = several(scan)
+    inputs = tuple(tensor.detach() for tensor in (x[0], factors, h0[0]))
+    tangents = tuple(torch.randn_like(tensor) for tensor in inputs)
+
+    def by_hand(x, factors, h0):
+        f = {"relu": torch.relu, "tanh": torch.tanh}[getattr(scan, "keywords", {}).get("activation", "relu")]
+        reverse = getattr(scan, "keywords", {}).get("reverse", False)
+
+        def step(row, h):
+            return factors[row] * h + x[row] if scan is linear else f(factors * h + x[row])
+
+        return naive(step, x, h0, cut=cut, reverse=reverse)
+
+    got = torch.func.jvp(partial(scan, cut=cut), inputs, tangents)
+    torch.testing.assert_close(got, torch.func.jvp(by_hand, inputs, tangents))
+
+
+@pytest.mark.parametrize("sizes", [None, torch.tensor([4, 4, 3, 3, 1])])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_operators_are_what_torch_asks_of_operators(sizes, reverse):
+    rows = 36 if sizes is None else int(sizes.sum())
+    x, a, h0 = draw(rows, 2).detach(), draw(rows, 2).detach(), draw(4, 2).detach()
+    torch.library.opcheck(linear_scan, (x, a, None, h0, sizes, reverse))
+    torch.library.opcheck(diagonal_scan, (x, a, a / 2, h0, "elu", sizes, reverse))
 
 
 def test_factors_of_zero_and_one_and_a_long_way_between_them():

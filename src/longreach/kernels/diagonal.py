@@ -11,7 +11,7 @@ from torch import Tensor
 from longreach.errors import ArgumentError
 from longreach.kernels import border, native
 from longreach.kernels.half import widened
-from longreach.kernels.linear import before, beside, cut_off, first, in_lines, last, sent_back
+from longreach.kernels.linear import LinearScan, before, beside, cut_off, first, in_lines, last, sent_back
 from longreach.kernels.reference import ACTIVATIONS
 from longreach.kernels.walk import Probe, State, Steps, walk
 
@@ -53,7 +53,7 @@ def diagonal(
     if resets is not None:
         rows = rows.masked_fill(resets[:, None], 0)
     carried = cut_off(rows, h0, sizes, reverse, steps.get("cut", 0))
-    h = diagonal_scan(x, rows, carried, h0, None if probe is None else probe[0], activation, sizes, reverse)
+    h = DiagonalScan.apply(x, rows, carried, h0, None if probe is None else probe[0], activation, sizes, reverse)
     return h, last(h, h0, sizes, reverse)
 
 
@@ -63,12 +63,11 @@ def diagonal_scan(
     u: Tensor,
     carried: Tensor | None,
     h0: Tensor,
-    probe: Tensor | None,
     activation: str,
     batch_sizes: Tensor | None,
     reverse: bool,
 ) -> Tensor:
-    """h, all of rows. `carried`, if given, carries a gradient on in the place of u; `probe` is told its norms."""
+    """h of hₜ = f(u hₜ₋₁ + xₜ), all of rows. `carried`, if given, carries a gradient on in the place of u."""
     if x.device.type == "cpu" and native.built():
         steps = native.Steps(batch_sizes, reverse)
         return native.diagonal(x.contiguous(), in_lines(u), h0.contiguous(), activation, steps)
@@ -90,29 +89,59 @@ def _(x: Tensor, *_: Any) -> Tensor:
 
 @diagonal_scan.register_vmap
 def _(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
-    x, u, carried, h0 = (beside(*pair, info.batch_size) for pair in zip(inputs[:4], in_dims[:4], strict=True))
-    h = diagonal_scan(x, u, carried, h0, None, *inputs[5:])
+    tensors = (beside(*pair, info.batch_size) for pair in zip(inputs[:4], in_dims[:4], strict=True))
+    h = diagonal_scan(*tensors, *inputs[4:])
     return h.unflatten(1, (info.batch_size, -1)), 1
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    _, u, carried, h0, _, activation, batch_sizes, reverse = inputs
-    ctx.save_for_backward(u, carried, h0, output)
-    ctx.options = SLOPES[activation], batch_sizes, reverse
+class DiagonalScan(torch.autograd.Function):
+    """diagonal_scan and its derivatives, which are linear scans. `probe` takes up the norms of dL/dh."""
 
+    generate_vmap_rule = True
 
-def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    u, carried, h0, h = ctx.saved_tensors
-    slope, batch_sizes, reverse = ctx.options
-    slopes = slope(h)
-    errors = sent_back(gradient, slopes * (u if carried is None else carried), h0, batch_sizes, reverse)
-    norms = border.row_norms(errors) if ctx.needs_input_grad[4] else None
-    of_x = errors * slopes
-    of_u = of_x * before(h, h0, batch_sizes, reverse) if ctx.needs_input_grad[1] else None
-    return of_x, of_u, None, first(of_x * u, h0, batch_sizes, reverse), norms, None, None, None
+    @staticmethod
+    def forward(
+        x: Tensor,
+        u: Tensor,
+        carried: Tensor | None,
+        h0: Tensor,
+        probe: Tensor | None,
+        activation: str,
+        batch_sizes: Tensor | None,
+        reverse: bool,
+    ) -> Tensor:
+        """h."""
+        return diagonal_scan(x, u, carried, h0, activation, batch_sizes, reverse)
 
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep everything but x."""
+        _, u, carried, h0, _, activation, batch_sizes, reverse = inputs
+        ctx.save_for_backward(u, carried, h0, output)
+        ctx.save_for_forward(u, carried, h0, output)
+        ctx.slope, ctx.layout = SLOPES[activation], (batch_sizes, reverse)
 
-diagonal_scan.register_autograd(_backward, setup_context=_remember)
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """dL/dxₜ = f' dL/dhₜ, where dL/dhₜ has come back through f'ₜ₊₁ u."""
+        (gradient,), (u, carried, h0, h), slopes = gradients, ctx.saved_tensors, ctx.slope(ctx.saved_tensors[3])
+        errors = sent_back(gradient, slopes * (u if carried is None else carried), h0, *ctx.layout)
+        norms = border.row_norms(errors) if ctx.needs_input_grad[4] else None
+        of_x = errors * slopes
+        of_u = of_x * before(h, h0, *ctx.layout) if ctx.needs_input_grad[1] else None
+        return of_x, of_u, None, first(of_x * u, h0, *ctx.layout), norms, None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        """h'ₜ = f'ₜ (u h'ₜ₋₁ + x'ₜ + u' hₜ₋₁)."""
+        (of_x, of_u, _, of_h0, *_), (u, carried, h0, h) = tangents, ctx.saved_tensors
+        slopes = ctx.slope(h)
+        moved = torch.zeros_like(h) if of_x is None else of_x
+        if of_u is not None:
+            moved = moved + of_u * before(h, h0, *ctx.layout)
+        start = torch.zeros_like(h0) if of_h0 is None else of_h0
+        factors = slopes * (u if carried is None else carried)
+        return LinearScan.apply(slopes * moved, factors, None, start, *ctx.layout)
 
 
 def _stepwise(x: Tensor, u: Tensor, h0: Tensor, activation: str, **steps: Unpack[Steps]) -> tuple[Tensor, Tensor]:

@@ -44,7 +44,7 @@ def linear(
     if probe is not None:
         x = border.report(x, probe[0])  # dL/dxₜ is dL/dhₜ
     carried = cut_off(rows, h0, sizes, reverse, steps.get("cut", 0))
-    h = linear_scan(x, rows, carried, h0, sizes, reverse)
+    h = LinearScan.apply(x, rows, carried, h0, sizes, reverse)
     return h, last(h, h0, sizes, reverse)
 
 
@@ -80,21 +80,44 @@ def _(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor,
     return h.unflatten(1, (info.batch_size, -1)), 1
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    _, a, carried, h0, batch_sizes, reverse = inputs
-    ctx.save_for_backward(a, carried, h0, output)
-    ctx.layout = batch_sizes, reverse
+class LinearScan(torch.autograd.Function):
+    """linear_scan and its derivatives, which are linear scans again."""
 
+    generate_vmap_rule = True
 
-def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    a, carried, h0, h = ctx.saved_tensors
-    batch_sizes, reverse = ctx.layout
-    errors = sent_back(gradient, a if carried is None else carried, h0, batch_sizes, reverse)
-    of_a = errors * before(h, h0, batch_sizes, reverse).conj() if ctx.needs_input_grad[1] else None
-    return errors, of_a, None, first(errors * a.conj(), h0, batch_sizes, reverse), None, None
+    @staticmethod
+    def forward(
+        x: Tensor, a: Tensor, carried: Tensor | None, h0: Tensor, batch_sizes: Tensor | None, reverse: bool
+    ) -> Tensor:
+        """h."""
+        return linear_scan(x, a, carried, h0, batch_sizes, reverse)
 
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep everything but x."""
+        _, a, carried, h0, batch_sizes, reverse = inputs
+        ctx.save_for_backward(a, carried, h0, output)
+        ctx.save_for_forward(a, carried, h0, output)
+        ctx.layout = batch_sizes, reverse
 
-linear_scan.register_autograd(_backward, setup_context=_remember)
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """dL/dxₜ is dL/dhₜ in full, dL/daₜ = dL/dhₜ hₜ₋₁."""
+        (gradient,), (a, carried, h0, h) = gradients, ctx.saved_tensors
+        batch_sizes, reverse = ctx.layout
+        errors = sent_back(gradient, a if carried is None else carried, h0, batch_sizes, reverse)
+        of_a = errors * before(h, h0, batch_sizes, reverse).conj() if ctx.needs_input_grad[1] else None
+        return errors, of_a, None, first(errors * a.conj(), h0, batch_sizes, reverse), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        """h'ₜ = aₜ h'ₜ₋₁ + x'ₜ + a'ₜ hₜ₋₁."""
+        (of_x, of_a, _, of_h0, *_), (a, carried, h0, h) = tangents, ctx.saved_tensors
+        moved = torch.zeros_like(h) if of_x is None else of_x
+        if of_a is not None:
+            moved = moved + of_a * before(h, h0, *ctx.layout)
+        start = torch.zeros_like(h0) if of_h0 is None else of_h0
+        return LinearScan.apply(moved, a if carried is None else carried, None, start, *ctx.layout)
 
 
 def in_lines(a: Tensor) -> Tensor:
@@ -116,7 +139,7 @@ def sent_back(
     """dL/dhₜ in full: what arrives at h itself, and what the step after it sends back, `carried`ₜ₊₁ times its own."""
     zeros = torch.zeros_like(h0)
     onwards = before(carried.conj(), zeros, batch_sizes, not reverse)
-    return linear_scan(gradient, onwards, None, zeros, batch_sizes, not reverse)
+    return LinearScan.apply(gradient, onwards, None, zeros, batch_sizes, not reverse)
 
 
 def before(
