@@ -223,7 +223,7 @@ def test_mistakes_that_torch_tells_badly():
         lstm(x, torch.zeros(1, B, HIDDEN))
     with pytest.raises(RuntimeError, match="hx: expected 3-D tensors for this input, got 2-D"):
         gru(x, torch.zeros(B, HIDDEN))
-    with pytest.raises(RuntimeError, match="hx: expected 2-D tensors for this input, got 3-D, 3-D"):
+    with pytest.raises(RuntimeError, match="hx: expected 2-D tensors for this input, got 3-D"):
         lstm(x[:, 0], (torch.zeros(1, 1, HIDDEN), torch.zeros(1, 1, HIDDEN)))
     with pytest.raises(RuntimeError, match=r"Expected hidden size \(1, 5\), got \[1, 6\]"):
         gru(x[:, 0], torch.zeros(1, HIDDEN + 1))

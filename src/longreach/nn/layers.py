@@ -122,13 +122,10 @@ class _Layer(nn.RNNBase):
             output, ended = self._run_torchs(rows, layout, state)
         else:
             output, ended = self._run(rows, layout, state, flags, probes)
-        state_n = tuple(layout.state_out(entry) for entry in ended)
+        state_n = tuple([layout.state_out(entry) for entry in ended])
         return layout.output(output), state_n if len(self.entries) > 1 else state_n[0]
 
     # In.
-
-    def _widths(self) -> tuple[int, ...]:
-        return (self.proj_size or self.hidden_size, self.hidden_size)[: len(self.entries)]
 
     def _check_input(self, input: Sequences) -> None:
         """Torch's own checks."""
@@ -139,21 +136,26 @@ class _Layer(nn.RNNBase):
         return self.check_input(input if input.dim() == 3 else input[None], None)
 
     def _start(self, rows: Tensor, layout: Layout, hx: Any) -> State:
-        shapes = [(len(self._all_weights), layout.batch, width) for width in self._widths()]
+        """The state to start from, one tensor [places, B, ...] for each entry, in the order of the rows."""
+        places, widths = len(self._all_weights), (self.proj_size or self.hidden_size, self.hidden_size)
+        widths = widths[: len(self.entries)]
         if hx is None:
-            return tuple(rows.new_zeros(shape) for shape in shapes)
-        entries = hx if len(shapes) > 1 else (hx,)
-        if not isinstance(entries, (tuple, list)) or len(entries) != len(shapes):
+            return tuple([rows.new_zeros((places, layout.batch, width)) for width in widths])
+        entries = hx if len(widths) > 1 else (hx,)
+        if not isinstance(entries, (tuple, list)) or len(entries) != len(widths):
             raise ArgumentError(f"hx: expected a tuple (h_0, c_0) of two tensors, got {type(hx).__name__}")
-        dims, given = layout.state_dims, [entry.dim() for entry in entries]
-        if any(found != dims for found in given):
-            came = ", ".join(f"{found}-D" for found in given)
-            raise RuntimeError(f"hx: expected {dims}-D tensors for this input, got {came}")
-        for number, (entry, (places, batch, width)) in enumerate(zip(entries, shapes, strict=True)):
-            name = f"hidden[{number}]" if len(shapes) > 1 else "hidden"
-            shape: Any = (places, batch, width) if dims == 3 else (places, width)
-            self.check_hidden_size(entry, shape, f"Expected {name} size {{}}, got {{}}")
-        return tuple(layout.state_in(entry) for entry in entries)
+        for number, (entry, width) in enumerate(zip(entries, widths, strict=True)):
+            shape = (places, layout.batch, width) if layout.state_dims == 3 else (places, width)
+            if entry.shape != shape:
+                raise RuntimeError(self._misfit(number, shape, entry))
+        return tuple([layout.state_in(entry) for entry in entries])
+
+    def _misfit(self, number: int, shape: tuple[int, ...], entry: Tensor) -> str:
+        """In torch's words, or clearer ones."""
+        if entry.dim() != len(shape):
+            return f"hx: expected {len(shape)}-D tensors for this input, got {entry.dim()}-D"
+        name = f"hidden[{number}]" if len(self.entries) > 1 else "hidden"
+        return f"Expected {name} size {shape}, got {list(entry.shape)}"
 
     # Torch's own operator.
 
@@ -230,10 +232,11 @@ class _Layer(nn.RNNBase):
         raise NotImplementedError
 
     def _over(self, kernel: Callable[..., tuple[Tensor, ...]], names: list[str], **options: Any) -> Scan:
-        w_ih, w_hh, *others = (getattr(self, name) for name in names)
-        weights = (w_ih, w_hh, *([] if self.bias else [None, None]), *others)
+        weights: list[Tensor | None] = [getattr(self, name) for name in names]
+        if not self.bias:
+            weights[2:2] = [None, None]
         if _is_leaving():
-            kernel = getattr(reference, kernel.__name__, kernel)
+            kernel = getattr(reference, kernel.__name__, kernel)  # which has all but the LSTM with a projection
         return partial(_scanned, kernel, weights, cut=self.cut, clip=self.clip, **options)
 
 
@@ -244,7 +247,7 @@ def _is_leaving() -> bool:
 
 def _scanned(
     kernel: Callable[..., tuple[Tensor, ...]],
-    weights: tuple[Tensor | None, ...],
+    weights: list[Tensor | None],
     x: Tensor,
     state: State,
     **options: Any,
