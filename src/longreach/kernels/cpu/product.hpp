@@ -239,14 +239,14 @@ template <class T, int PARTS> void add_product(const Columns<T> (&left)[PARTS], 
                     in_pieces(n, TILE_ROWS<C.value>, [&](int64_t from, int64_t count) {
                         as_constant<TILE_ROWS<C.value>>(count, [&](auto R) {
                             const T* a[R.value];
-                            Vector<T> total[R.value][C.value];
-                            for (int r = 0; r < R.value; r++) {
-                                a[r] = part.rows[from + r] + block;
-                                for (int c = 0; c < C.value; c++) total[r][c] = load(out + (from + r) * width + j + c * LANES<T>);
-                            }
+                            for (int r = 0; r < R.value; r++) a[r] = part.rows[from + r] + block;
+                            Vector<T> total[R.value][C.value] = {};  // added at the end: many small numbers, then the large one
                             multiply<T, R.value, C.value>([&a](int r, int64_t k) __attribute__((always_inline)) { return a[r][k]; }, w, K, total);
                             for (int r = 0; r < R.value; r++)
-                                for (int c = 0; c < C.value; c++) store(out + (from + r) * width + j + c * LANES<T>, total[r][c]);
+                                for (int c = 0; c < C.value; c++) {
+                                    T* at = out + (from + r) * width + j + c * LANES<T>;
+                                    store(at, load(at) + total[r][c]);
+                                }
                         });
                     });
                     w += K * C.value * LANES<T>;
