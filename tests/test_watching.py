@@ -244,15 +244,35 @@ def test_layers_of_ours_within_one_compiled_graph_are_left_there():
     assert any("run with TORCH_COMPILE_DISABLE=1 to see all" in note for note in watch.store.notes())
 
 
-def test_sequences_with_resets_inside_are_not_taken_for_whole_ones():
-    rnn = longreach.nn.GRU(3, 8)
+@pytest.mark.parametrize(
+    ("layer", "resets", "told"),
+    [
+        (lambda: longreach.nn.GRU(3, 8), True, "a layer that is given resets cannot be replayed"),
+        (lambda: longreach.nn.Recurrent(longreach.nn.cells.Leaky, 3, 8), False, "shows none of them"),
+    ],
+)
+def test_what_runs_and_cannot_be_measured_is_told(layer, resets, told):
+    rnn = layer()
     opt = torch.optim.SGD(rnn.parameters(), lr=0.1)
     with longreach.watch(rnn, opt, budget=1.0) as watch:
         for _ in range(3):
-            rnn(torch.randn(10, 6, 3), resets=torch.rand(10, 6) < 0.2)[0].square().sum().backward()
+            flags = torch.rand(10, 6) < 0.2 if resets else None
+            rnn(torch.randn(10, 6, 3), resets=flags)[0].square().sum().backward()
             opt.step()
     assert not watch.store.curves()
+    assert any(told in note for note in watch.store.notes())
     assert not [note for note in watch.store.notes() if "stopped" in note]
+
+
+def test_a_cell_that_is_called_step_by_step_is_read_as_any_loop():
+    rnn = longreach.nn.Recurrent(longreach.nn.cells.LEM, 3, 8)
+    opt = torch.optim.SGD(rnn.parameters(), lr=0.1)
+    with longreach.watch(rnn, opt, budget=1.0) as watch:
+        for _ in range(3):
+            rnn(torch.randn(10, 6, 3))[0][-1].square().sum().backward()
+            opt.step()
+    assert [(key.module, key.kind) for key in watch.store.curves()] == [("cells.0", "LEM")]
+    assert not watch.store.notes()
 
 
 def test_memory_stays_flat(tmp_path):

@@ -90,6 +90,8 @@ class Observer:
             return
         with self._timed():
             trace, chains = self._trace, self._chains
+            for sentence in trace.unread:
+                self.store.note(sentence)
             looped = {visit.chain.module for visit in chains}
             visits = [visit for visit in trace.fused if visit.module not in looped and visit.errors]
             self._learn(trace, visits, chains)

@@ -3,6 +3,7 @@
 The hooks only look. They change no argument, no result and no gradient, and draw no random number.
 """
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,16 @@ PATIENCE = 3
 MOST_NUMBERS, FEWEST_ROWS = 4_000_000, 8
 # What is kept of all calls between two backward passes: the latest, up to this.
 MOST_KEPT = 4 * MOST_NUMBERS
+
+# What is seen to run and yet cannot be measured.
+WITH_RESETS = (
+    "a layer that is given resets cannot be replayed: neither its reach nor what its data need was measured; "
+    "longreach.observe tells the norms of its gradients"
+)
+AT_ONE_GO = (
+    "a longreach.nn.Recurrent whose cell goes through all steps at one go shows none of them: neither its reach nor "
+    "what its data need was measured; longreach.observe tells the norms of its gradients"
+)
 
 
 @dataclass
@@ -114,6 +125,7 @@ class Trace:
         self.embedded: list[Embedded] = []
         self.roots: dict[nn.Module, None] = {}
         self.lookups: dict[nn.Module, None] = {}
+        self.unread: dict[str, None] = {}  # sentences about what cannot be measured
         self.failure: Exception | None = None
         self.seconds = 0.0
         self._open: dict[nn.Module, ChainVisit] = {}
@@ -194,6 +206,8 @@ class Trace:
             return
         if isinstance(module, nn.RNNBase) and isinstance(result, tuple) and len(result) == 2:
             self._look_at_fused(module, arguments, keywords, result)
+        if _goes_at_one_go(module):
+            self.unread[AT_ONE_GO] = None
         self._look_at_cell(module, tensors_in((arguments, keywords)), results)
 
     def _look_at_cell(self, module: nn.Module, arguments: list[Tensor], results: list[Tensor]) -> None:
@@ -214,7 +228,8 @@ class Trace:
 
     def _look_at_fused(self, module: nn.RNNBase, arguments: Any, keywords: Any, result: Any) -> None:
         if keywords.get("resets") is not None:
-            return  # what lies before a reset is another sequence: a replay of all steps would not be of this call
+            self.unread[WITH_RESETS] = None
+            return
         given = arguments[0] if arguments else keywords["input"]
         hx = arguments[1] if len(arguments) > 1 else keywords.get("hx")
         packed = given if isinstance(given, PackedSequence) else None
@@ -264,6 +279,14 @@ def time_major(module: nn.RNNBase, flow: Tensor, packed: PackedSequence | None) 
     elif module.batch_first:
         flow = flow.transpose(0, 1)
     return flow, torch.full((flow.shape[1],), flow.shape[0])
+
+
+def _goes_at_one_go(module: Any) -> bool:
+    """Whether a module is one of our networks of cells, and no cell of it is called step by step."""
+    ours = sys.modules.get("longreach.nn.recurrent")
+    if ours is None or not isinstance(module, ours.Recurrent):
+        return False
+    return all(cell.fuses(cut=module.cut, clip=module.clip) for cell in module.cells)
 
 
 def _most_telling(visits: list[ChainVisit]) -> list[ChainVisit]:
