@@ -7,11 +7,12 @@ from typing import Any, Unpack
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from longreach.errors import ArgumentError
 from longreach.kernels import border, native
 from longreach.kernels.half import widened
-from longreach.kernels.linear import LinearScan, before, beside, cut_off, first, in_lines, last, sent_back
+from longreach.kernels.linear import before, beside, cut_off, first, in_lines, last, sent_back
 from longreach.kernels.reference import ACTIVATIONS
 from longreach.kernels.walk import Probe, State, Steps, walk
 
@@ -45,7 +46,7 @@ def diagonal(
     """
     if activation not in SLOPES:
         raise ArgumentError(f"activation: expected one of {', '.join(SLOPES)}, got {activation!r}")
-    if steps.get("clip", inf) != inf:
+    if steps.get("clip", inf) != inf or forward_ad._current_level >= 0:
         return _stepwise(x, u, h0, activation, **steps)
     sizes, reverse = steps.get("batch_sizes"), steps.get("reverse", False)
     resets, probe = steps.get("resets"), steps.get("probe")
@@ -95,7 +96,7 @@ def _(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor,
 
 
 class DiagonalScan(torch.autograd.Function):
-    """diagonal_scan and its derivatives, which are linear scans. `probe` takes up the norms of dL/dh."""
+    """diagonal_scan and its gradient, a linear scan, to any order. `probe` takes up the norms of dL/dh."""
 
     generate_vmap_rule = True
 
@@ -118,30 +119,18 @@ class DiagonalScan(torch.autograd.Function):
         """Keep everything but x."""
         _, u, carried, h0, _, activation, batch_sizes, reverse = inputs
         ctx.save_for_backward(u, carried, h0, output)
-        ctx.save_for_forward(u, carried, h0, output)
         ctx.slope, ctx.layout = SLOPES[activation], (batch_sizes, reverse)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """dL/dxₜ = f' dL/dhₜ, where dL/dhₜ has come back through f'ₜ₊₁ u."""
-        (gradient,), (u, carried, h0, h), slopes = gradients, ctx.saved_tensors, ctx.slope(ctx.saved_tensors[3])
+        (gradient,), (u, carried, h0, h) = gradients, ctx.saved_tensors
+        slopes = ctx.slope(h)
         errors = sent_back(gradient, slopes * (u if carried is None else carried), h0, *ctx.layout)
         norms = border.row_norms(errors) if ctx.needs_input_grad[4] else None
         of_x = errors * slopes
         of_u = of_x * before(h, h0, *ctx.layout) if ctx.needs_input_grad[1] else None
         return of_x, of_u, None, first(of_x * u, h0, *ctx.layout), norms, None, None, None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Tensor:
-        """h'ₜ = f'ₜ (u h'ₜ₋₁ + x'ₜ + u' hₜ₋₁)."""
-        (of_x, of_u, _, of_h0, *_), (u, carried, h0, h) = tangents, ctx.saved_tensors
-        slopes = ctx.slope(h)
-        moved = torch.zeros_like(h) if of_x is None else of_x
-        if of_u is not None:
-            moved = moved + of_u * before(h, h0, *ctx.layout)
-        start = torch.zeros_like(h0) if of_h0 is None else of_h0
-        factors = slopes * (u if carried is None else carried)
-        return LinearScan.apply(slopes * moved, factors, None, start, *ctx.layout)
 
 
 def _stepwise(x: Tensor, u: Tensor, h0: Tensor, activation: str, **steps: Unpack[Steps]) -> tuple[Tensor, Tensor]:

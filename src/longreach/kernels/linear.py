@@ -7,6 +7,7 @@ from typing import Any, Unpack
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from longreach.kernels import border, native
 from longreach.kernels.half import widened
@@ -28,14 +29,14 @@ def linear(
     a        one for each row, or the same for all
     Keywords as of longreach.kernels.walk.walk
     Cost     steps are divided into √T blocks: one sweep through all blocks side by side, one from block to block, one
-             that adds what came from the block before. Packed rows, steps of 16 kB and more, and a finite clip go step
-             by step
+             that adds what came from the block before. Packed rows and steps of 16 kB and more go step by step;
+             a finite clip and forward mode, by walk
     Exact    nothing is divided, and no logarithm taken: |a| may be 0 or 1. The gradient is such a recurrence again,
              backwards (Martin & Cundy 2018, arXiv 1709.04057, section 2.2), to any order of derivative
     Is not   free of NaN after a reset where the state before it was NaN
     """
     rows = a.expand_as(x)
-    if steps.get("clip", inf) != inf:
+    if steps.get("clip", inf) != inf or forward_ad._current_level >= 0:
         return _stepwise(x, rows, h0, **steps)
     sizes, reverse = steps.get("batch_sizes"), steps.get("reverse", False)
     resets, probe = steps.get("resets"), steps.get("probe")
@@ -81,7 +82,7 @@ def _(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor,
 
 
 class LinearScan(torch.autograd.Function):
-    """linear_scan and its derivatives, which are linear scans again."""
+    """linear_scan and its gradient, a linear scan again, to any order."""
 
     generate_vmap_rule = True
 
@@ -97,7 +98,6 @@ class LinearScan(torch.autograd.Function):
         """Keep everything but x."""
         _, a, carried, h0, batch_sizes, reverse = inputs
         ctx.save_for_backward(a, carried, h0, output)
-        ctx.save_for_forward(a, carried, h0, output)
         ctx.layout = batch_sizes, reverse
 
     @staticmethod
@@ -108,16 +108,6 @@ class LinearScan(torch.autograd.Function):
         errors = sent_back(gradient, a if carried is None else carried, h0, batch_sizes, reverse)
         of_a = errors * before(h, h0, batch_sizes, reverse).conj() if ctx.needs_input_grad[1] else None
         return errors, of_a, None, first(errors * a.conj(), h0, batch_sizes, reverse), None, None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Tensor:
-        """h'ₜ = aₜ h'ₜ₋₁ + x'ₜ + a'ₜ hₜ₋₁."""
-        (of_x, of_a, _, of_h0, *_), (a, carried, h0, h) = tangents, ctx.saved_tensors
-        moved = torch.zeros_like(h) if of_x is None else of_x
-        if of_a is not None:
-            moved = moved + of_a * before(h, h0, *ctx.layout)
-        start = torch.zeros_like(h0) if of_h0 is None else of_h0
-        return LinearScan.apply(moved, a if carried is None else carried, None, start, *ctx.layout)
 
 
 def in_lines(a: Tensor) -> Tensor:
