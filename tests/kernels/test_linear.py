@@ -7,11 +7,18 @@ import torch
 from tests.kernels.scans import LENGTHS, WALKS, fixed
 
 from longreach.errors import ArgumentError
+from longreach.kernels import native
 from longreach.kernels.diagonal import SLOPES, diagonal, diagonal_scan
 from longreach.kernels.linear import linear, linear_scan
 from longreach.kernels.reference import ACTIVATIONS
 
 H = 3
+
+
+@pytest.fixture(autouse=True, params=["compiled", "plain"])
+def _backend(request, monkeypatch):
+    if request.param == "plain":  # what other devices get
+        monkeypatch.setattr(native, "built", lambda: False)
 
 
 def naive(step, x, start, *, batch_sizes=None, reverse=False, resets=None, cut=0, clip=torch.inf, seen=None):

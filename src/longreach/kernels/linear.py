@@ -32,7 +32,7 @@ def linear(
              that adds what came from the block before. Packed rows and steps of 16 kB and more go step by step;
              a finite clip and forward mode, by walk
     Exact    nothing is divided, and no logarithm taken: |a| may be 0 or 1. The gradient is such a recurrence again,
-             backwards (Martin & Cundy 2018, arXiv 1709.04057, section 2.2), to any order of derivative
+             backwards (Martin & Cundy 2018, arXiv 1709.04057), to any order of derivative
     Is not   free of NaN after a reset where the state before it was NaN
     """
     rows = a.expand_as(x)

@@ -114,3 +114,9 @@ def test_lru_starts_in_its_ring_and_stays_in_the_disc():
 def test_what_is_refused(build, message):
     with pytest.raises(ArgumentError, match=message):
         build(3, 4)
+
+
+def test_an_lru_has_no_half_precision():
+    cell = LRU(3, 4, dtype=torch.float32)
+    with pytest.raises(ArgumentError, match="input: expected float32 or float64, as no complex numbers are made of"):
+        cell.start(2, like=torch.zeros(1, dtype=torch.bfloat16))

@@ -20,8 +20,8 @@ class Antisymmetric(Elman):
     Jacobian   I + ε diag(f') (W - Wᵀ - γ I): W - Wᵀ has imaginary eigenvalues only, so those of the Jacobian are near
                1, at 1 - ε f' γ ± i ε f' ω
     Carries    by its first term: Euler's steps of a differential equation that is stable and hardly forgets
-    Equals     equation 6 of the paper; W there is triangular, which gives the same differences W - Wᵀ
-    Is not     the gated form (equation 8); and not stable for every ε: γ > 0 has to make up for Euler's method
+    Equals     the paper's network with diffusion; W there is triangular, which gives the same W - Wᵀ
+    Is not     the gated form; and not stable for every ε: γ > 0 has to make up for Euler's method
     Cost       Elman's, by the same kernel
     """
 

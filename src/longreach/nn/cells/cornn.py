@@ -23,7 +23,7 @@ class CoRNN(Cell):
     """zₜ = zₜ₋₁ + Δt (tanh(W yₜ₋₁ + W' zₜ₋₁ + V xₜ + b) - γ yₜ₋₁ - ε zₜ₋₁),   yₜ = yₜ₋₁ + Δt zₜ.
 
     Jacobian   I + Δt · a bounded matrix
-    Carries    by its first term: gradients neither explode nor vanish faster than in Δt (propositions 3.1 and 3.2)
+    Carries    by its first term: for small Δt, gradients neither explode nor vanish exponentially
     Equals     oscillators y'' = tanh(W y + W' y' + V x + b) - γ y - ε y', by symplectic Euler steps
     Is not     the form with ε zₜ taken implicitly
     Cost       one product with [H, 2H] a step, and a loop: no fused form

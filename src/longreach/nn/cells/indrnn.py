@@ -24,7 +24,7 @@ class IndRNN(Cell):
     Is not     able to mix units in one layer: that is left to the next one. u is not held in its range while it learns
     Cost       no product with a matrix at any step
 
-    longest   n, the longest lag of the task: u starts uniform in [0, 2^(1/n)], so that uⁿ <= 2 (section 3.2)
+    longest   n, the longest lag of the task: u starts uniform in [0, 2^(1/n)], so that uⁿ <= 2
     """
 
     def __init__(

@@ -18,7 +18,7 @@ class LayerNorm(GateWrapper):
 
     Jacobian   the inner cell's, its gates' part divided by their deviation and freed of what is common to all units
     Carries    as the inner cell, at any size of its weights: twice W_hh gives the same h
-    Equals     the paper's equations 4, 20-22 and 23-27
+    Equals     the paper's equation 4, and the forms of LSTM and GRU in its supplement
     Is not     batch normalisation: no row sees another one, and training is as evaluation
     Cost       the norms at every step, and a loop: no fused form
 

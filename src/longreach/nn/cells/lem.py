@@ -25,7 +25,7 @@ class LEM(Cell):
 
     Jacobian   diag(1 - δ, 1 - δ') + terms of order Δt
     Carries    where δ and δ' are small: each unit learns its own time scale
-    Equals     an explicit step of two ordinary differential equations of two scales (equation 3 of the paper)
+    Equals     an explicit step of ordinary differential equations of two time scales
     Is not     an LSTM, though it has as many weights: nothing is gated at the output
     Cost       four products with matrices [H, H] a step, one of them after the others; a loop: no fused form
 

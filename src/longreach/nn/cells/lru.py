@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear as product
 
 from longreach.errors import ArgumentError
+from longreach.kernels.half import HALVES
 from longreach.kernels.linear import linear
 from longreach.kernels.walk import Steps
 from longreach.nn.cell import Cell
@@ -24,9 +25,9 @@ class LRU(Cell):
                D = I. What is not linear must come from there
     Cost       all steps at once: a linear recurrence, 2 √T sweeps; the state is complex, [B, H]
 
-    r_min, r_max   range that |λ|² starts uniform in, squared (section 3.2.2 and lemma 3.2)
+    r_min, r_max   range that |λ|² starts uniform in, squared: λ lies uniformly in the ring (lemma 3.2)
     max_phase      angles of λ start uniform in [0, max_phase]
-    γ              starts at √(1 - |λ|²), which gives all units the same size (section 3.2.3); then it is learned
+    γ              starts at √(1 - |λ|²), which gives all units the same size; then it is learned
     """
 
     def __init__(
@@ -59,6 +60,11 @@ class LRU(Cell):
 
     def start(self, batch: int, *, like: Tensor) -> Complex[Tensor, "batch hidden"]:
         """Zeros, complex."""
+        if like.dtype in HALVES:
+            raise ArgumentError(
+                f"input: expected float32 or float64, as no complex numbers are made of {like.dtype}, got it; "
+                "under torch.autocast an LRU computes in the type of its weights"
+            )
         zeros = like.new_zeros(batch, self.hidden_size)
         return torch.complex(zeros, zeros)
 

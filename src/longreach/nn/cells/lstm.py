@@ -29,9 +29,9 @@ class LSTM(GateCell):
     Is not     the LSTM of 1997, which has no forget gate; peephole.py has gates that see c
     Cost       four products with matrices [H, H] a step; all steps in one fused kernel
 
-    forget_bias   start of the forget gate's bias (Jozefowicz, Zaremba & Sutskever 2015, ICML, section 3.2: 1)
+    forget_bias   start of the forget gate's bias (Jozefowicz, Zaremba & Sutskever 2015, ICML: 1)
     chrono        longest lag T of the task: forget biases start at ln u, u uniform in [1, T - 1], input biases at the
-                  negative (Tallec & Ollivier 2018, arXiv 1804.11188, section 2)
+                  negative (Tallec & Ollivier 2018, arXiv 1804.11188)
     """
 
     gates = 4

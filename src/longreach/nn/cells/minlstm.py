@@ -19,7 +19,7 @@ class MinLSTM(Cell):
 
     Jacobian   diag(f / (f + i)), whatever h is
     Carries    where f is large beside i: k steps keep the product of f / (f + i)
-    Equals     the paper's length-independent form: both shares add up to 1
+    Equals     the paper's normalised form: both shares add up to 1, so that h keeps its scale
     Is not     an LSTM without h: it has no output gate, no tanh, and h is all it keeps
     Cost       all steps at once: a linear recurrence, 2 √T sweeps
 
