@@ -427,3 +427,38 @@ def test_scripting_gives_torchs_layer():
     _, mine = pair("lstm")
     x = torch.randn(T, B, INPUTS)
     torch.testing.assert_close(torch.jit.script(nn.Sequential(mine))(x), mine(x))
+
+
+@pytest.mark.parametrize("steps", [1, T])
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_an_ensemble_maps_over_its_weights(kind, steps):
+    members = [getattr(ours, kind)(INPUTS, HIDDEN).double() for _ in range(3)]
+    weights, _ = torch.func.stack_module_state(members)  # pyright: ignore[reportArgumentType]
+    x = torch.randn(steps, B, INPUTS).double()
+
+    def loss(weights):
+        return torch.func.functional_call(members[0], weights, (x,))[0].square().sum()
+
+    gradients = torch.func.vmap(torch.func.grad(loss))(weights)
+    for number, member in enumerate(members):
+        expected = torch.autograd.grad(member(x)[0].square().sum(), list(member.parameters()))
+        found = [gradients[name][number] for name, _ in member.named_parameters()]
+        torch.testing.assert_close(found, list(expected))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own forward mode
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_derivatives_forward_and_twice(kind, steps):
+    layer, x = getattr(ours, kind)(2, 3).double(), torch.randn(steps, 2, 2).double().requires_grad_()
+
+    def run(x):
+        return layer(x)[0]
+
+    torch.autograd.gradgradcheck(run, x)
+    along = torch.randn_like(x)
+    _, tangent = torch.func.jvp(run, (x,), (along,))
+    step = 1e-6
+    torch.testing.assert_close(
+        tangent, (run(x + step * along) - run(x - step * along)) / (2 * step), rtol=1e-6, atol=1e-8
+    )
