@@ -33,8 +33,10 @@ def step(family: str, tensors: dict[str, Any], x: Tensor, state: tuple[Tensor, .
         r, z = torch.sigmoid(rx + rh), torch.sigmoid(zx + zh)
         return ((1 - z) * torch.tanh(nx + r * nh) + z * h,)
     i, f, g, o = (from_x + from_h).chunk(4)
-    c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(c), c
+    p = tensors.get("peephole")
+    p_i, p_f, p_o = torch.zeros(3, len(h), dtype=h.dtype) if p is None else p.chunk(3)
+    c = torch.sigmoid(f + p_f * state[1]) * state[1] + torch.sigmoid(i + p_i * state[1]) * torch.tanh(g)
+    return torch.sigmoid(o + p_o * c) * torch.tanh(c), c
 
 
 def handed(state: tuple[Tensor, ...], *, detached: bool, zeroed: bool, clip: float) -> tuple[Tensor, ...]:

@@ -35,6 +35,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "leaky prelu": ("elman", {"activation": "prelu", "slope": "one", "decay": 0.7, "rate": 0.3}),
     "gru": ("gru", {}),
     "lstm": ("lstm", {}),
+    "peephole": ("lstm", {"peephole": True}),
 }
 
 
@@ -89,6 +90,9 @@ def problem(
         options = {key: value for key, value in options.items() if key != "slope"}
     if probed:
         tensors["probe"] = torch.zeros(2 if family == "lstm" else 1, rows, dtype=dtype)
+    if options.get("peephole"):
+        tensors["peephole"] = normal(3 * hidden, std=0.5)
+        options = {}
     if lengths is not None:
         walk["batch_sizes"] = batch_sizes(lengths)
     if resets:

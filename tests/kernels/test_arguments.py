@@ -31,6 +31,7 @@ WRONG = [
     ("lstm", {"bias_hh": zeros(20, 1)}, r"bias_hh: expected \[20\] .* got \[20, 1\]"),
     ("lstm", {"h0": zeros(4, 6)}, r"h0: expected \[4, 5\] .* got \[4, 6\]"),
     ("lstm", {"h0": zeros(5)}, r"h0: expected \[5, 5\] .* got \[5\]"),
+    ("peephole", {"peephole": zeros(5)}, r"peephole: expected \[15\] .* got \[5\]"),
     ("lstm", {"c0": zeros(3, 5)}, r"c0: expected \[4, 5\] .* got \[3, 5\]"),
     (
         "lstm",

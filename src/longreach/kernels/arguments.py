@@ -15,8 +15,7 @@ def check(
     gates: int,
     x: Tensor,
     weight_ih: Tensor | None,
-    weight_hh: Tensor,
-    biases: Mapping[str, Tensor | None],
+    weights: Mapping[str, tuple[Tensor | None, tuple[int, ...]]],
     states: Mapping[str, Tensor],
     batch_sizes: Tensor | None,
     resets: Tensor | None,
@@ -24,25 +23,30 @@ def check(
     clip: float,
     probe: Tensor | None,
 ) -> None:
-    """ArgumentError unless these are one problem; `gates` is G/H, `states` are h0 (c0), the rest as the scans take it.
+    """ArgumentError unless these are one problem, the rest as the scans take it.
+
+    gates    what the input adds to, in multiples of H
+    weights  all others with their shapes in multiples of H: first the matrix that is on the state
+    states   h0, or h0 and c0
 
     Whether the numbers in `batch_sizes` fit is asked by check_batch_sizes, where they are known.
     """
     if x.dtype not in FLOATS:
         raise ArgumentError(f"x: expected a floating-point type, got {x.dtype}; convert it with x.float()")
-    if x.dim() != 2 or weight_hh.dim() != 2:
+    name, (matrix, shape) = next(iter(weights.items()))
+    assert matrix is not None
+    if x.dim() != 2 or matrix.dim() != 2:
         raise ArgumentError(
-            f"x and weight_hh: expected rows [N, I] and [G, H], got {_shape(x)} and {_shape(weight_hh)}; "
+            f"x and {name}: expected rows [N, I] and [G, H], got {_shape(x)} and {_shape(matrix)}; "
             "time-major steps and sequences are joined with x.flatten(0, 1)"
         )
-    (rows, inputs), hidden = x.shape, weight_hh.shape[1]
+    (rows, inputs), hidden = x.shape, matrix.shape[1] // shape[1]
     width = gates * hidden
-    _fits(x, "weight_hh", weight_hh, (width, hidden))
+    for name, (weight, shape) in weights.items():
+        _fits(x, name, weight, tuple(multiple * hidden for multiple in shape))
     _fits(x, "weight_ih", weight_ih, (width, inputs))
-    for name, bias in biases.items():
-        _fits(x, name, bias, (width,))
-    h0 = states["h0"]
-    batch = h0.shape[0] if h0.dim() else 0
+    first = next(iter(states.values()))
+    batch = first.shape[0] if first.dim() else 0
     for name, state in states.items():
         _fits(x, name, state, (batch, hidden))
     if weight_ih is None and inputs != width:

@@ -142,11 +142,14 @@ def lstm_forward(
     bias_hh: Tensor | None,
     h0: Tensor,
     c0: Tensor,
+    peephole: Tensor | None,
     steps: Steps,
 ) -> tuple[Tensor, ...]:
     """h, h_n, c_n; c and the gates i, f, g, o."""
     a = _project(x, weight_ih, _sum(bias_ih, bias_hh))
-    h, h_n, c, c_n, gates = native.lstm_forward(a, weight_hh.contiguous(), h0.contiguous(), c0.contiguous(), steps)
+    h, h_n, c, c_n, gates = native.lstm_forward(
+        a, weight_hh.contiguous(), _dense(peephole), h0.contiguous(), c0.contiguous(), steps
+    )
     return h, h_n, c_n, c, gates
 
 
@@ -159,6 +162,7 @@ def lstm_backward(
     bias_hh: Tensor | None,
     h0: Tensor,
     c0: Tensor,
+    peephole: Tensor | None,
     steps: Steps,
     cut: int,
     clip: float,
@@ -167,15 +171,16 @@ def lstm_backward(
     gates: Tensor,
     wanted: Sequence[bool],
 ) -> Gradients:
-    """Gradients of the seven tensors; norms."""
+    """Gradients of the eight tensors; norms."""
     dh, dh_n, dc_n = map(_dense, errors)
     da, dh0, dc0, norms = native.lstm_backward(
-        dh, dh_n, dc_n, gates, c, weight_hh.contiguous(), c0.contiguous(), steps, cut, clip
+        dh, dh_n, dc_n, gates, c, weight_hh.contiguous(), _dense(peephole), c0.contiguous(), steps, cut, clip
     )
     dx, dw_ih = _of_input(da, x, weight_ih, wanted)
     dw_hh = _of_recurrence(da, h, h0, steps) if wanted[2] else None
     db_ih, db_hh = _of_biases(da, wanted[3:5])
-    return dx, dw_ih, dw_hh, db_ih, db_hh, dh0, dc0, norms
+    dpeephole = _of_peephole(da, c, c0, steps) if peephole is not None and wanted[7] else None
+    return dx, dw_ih, dw_hh, db_ih, db_hh, dh0, dc0, dpeephole, norms
 
 
 def _dense(tensor: Tensor | None) -> Tensor | None:
@@ -228,6 +233,13 @@ def _of_recurrence(da: Tensor, h: Tensor, h0: Tensor, steps: Steps) -> Tensor:
     return _product_over_rows(da[batch:], h[:-batch]).addmm_(da[:batch].t(), h0)
 
 
+def _of_peephole(da: Tensor, c: Tensor, c0: Tensor, steps: Steps) -> Tensor:
+    """Σₜ daₜ cₜ₋₁ of the gates i and f, Σₜ daₜ cₜ of o."""
+    i, f, _, o = da.chunk(4, 1)
+    before = _before(c, c0, steps)
+    return torch.cat([(i * before).sum(0), (f * before).sum(0), (o * c).sum(0)])
+
+
 def _product_over_rows(da: Tensor, values: Tensor) -> Tensor:
     """daᵀ · values; of many rows as its transpose: where da is wide, that product is faster by a third."""
     if da.shape[0] < MANY:
@@ -238,6 +250,8 @@ def _product_over_rows(da: Tensor, values: Tensor) -> Tensor:
 def _before(h: Tensor, h0: Tensor, steps: Steps) -> Tensor:
     """The state from which each row's step started."""
     sizes, rows, batch = steps.batch_sizes, len(h), len(h0)
+    if rows == 0:
+        return h
     if sizes is None:
         before = torch.cat((h[batch:], h0)) if steps.reverse else torch.cat((h0, h[:-batch]))
     elif steps.reverse:

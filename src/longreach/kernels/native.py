@@ -230,7 +230,7 @@ def gru_backward(
 
 
 def lstm_forward(
-    gates: Tensor, weight: Tensor, h0: Tensor, c0: Tensor, steps: Steps
+    gates: Tensor, weight: Tensor, peephole: Tensor | None, h0: Tensor, c0: Tensor, steps: Steps
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """h [N, H], h_n [B, H], c [N, H], c_n [B, H], and the gates i, f, g, o [N, 4H] in the memory of `gates`."""
     scans, h_n, c_n = _scans(), torch.empty_like(h0), torch.empty_like(c0)
@@ -240,6 +240,7 @@ def lstm_forward(
         _steps(scans, gates.shape[0], h0, steps),
         torch.get_num_threads(),
         weight.data_ptr(),
+        _address(peephole),
         gates.data_ptr(),
         h0.data_ptr(),
         c0.data_ptr(),
@@ -258,6 +259,7 @@ def lstm_backward(
     gates: Tensor,
     c: Tensor,
     weight: Tensor,
+    peephole: Tensor | None,
     c0: Tensor,
     steps: Steps,
     cut: int,
@@ -271,6 +273,7 @@ def lstm_backward(
         _steps(scans, c.shape[0], c0, steps, cut, clip),
         torch.get_num_threads(),
         weight.data_ptr(),
+        _address(peephole),
         _address(dh),
         _address(dh_n),
         _address(dc_n),

@@ -5,7 +5,6 @@ Forward mode derivatives are the reference's, step by step: those of the operato
 
 from math import inf
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -40,7 +39,7 @@ _GRU = Family(
 )
 _LSTM = Family(
     "lstm",
-    tensors=(*_TENSORS, "c0"),
+    tensors=(*_TENSORS, "c0", "peephole"),
     results=("h", "h_n", "c_n"),
     saved=(1, 4),
     reference=reference.lstm,
@@ -77,14 +76,14 @@ def elman(
             float32, beside x: twice that where h is not f itself
     Errors  ArgumentError, before any work, if shapes, types or devices do not fit
     """
-    biases = {"bias_ih": bias_ih, "bias_hh": bias_hh}
-    check(1, x, weight_ih, weight_hh, biases, {"h0": h0}, batch_sizes, resets, cut, clip, probe)
+    weights = {"weight_hh": (weight_hh, (1, 1)), "bias_ih": (bias_ih, (1,)), "bias_hh": (bias_hh, (1,))}
+    check(1, x, weight_ih, weights, {"h0": h0}, batch_sizes, resets, cut, clip, probe)
     check_activation(activation, slope, x, weight_hh)
     tensors = x, weight_ih, weight_hh, bias_ih, bias_hh, h0, slope
     walk = batch_sizes, reverse, resets, activation, decay, rate, cut, clip
     if _in_forward_mode(clip, probe):
         return _ELMAN.run_reference(tensors, None, walk)
-    h, h_n, _ = torch.ops.longreach.elman.default(*tensors, probe, *walk)
+    h, h_n, _ = _ELMAN(*tensors, probe, *walk)
     return h, h_n
 
 
@@ -112,13 +111,13 @@ def gru(
             float32, beside x
     Errors  ArgumentError, before any work, if shapes, types or devices do not fit
     """
-    biases = {"bias_ih": bias_ih, "bias_hh": bias_hh}
-    check(3, x, weight_ih, weight_hh, biases, {"h0": h0}, batch_sizes, resets, cut, clip, probe)
+    weights = {"weight_hh": (weight_hh, (3, 1)), "bias_ih": (bias_ih, (3,)), "bias_hh": (bias_hh, (3,))}
+    check(3, x, weight_ih, weights, {"h0": h0}, batch_sizes, resets, cut, clip, probe)
     tensors = x, weight_ih, weight_hh, bias_ih, bias_hh, h0
     walk = batch_sizes, reverse, resets, cut, clip
     if _in_forward_mode(clip, probe):
         return _GRU.run_reference(tensors, None, walk)
-    h, h_n, _, _ = torch.ops.longreach.gru.default(*tensors, probe, *walk)
+    h, h_n, _, _ = _GRU(*tensors, probe, *walk)
     return h, h_n
 
 
@@ -132,6 +131,7 @@ def lstm(
     h0: Float[Tensor, "B H"],
     c0: Float[Tensor, "B H"],
     *,
+    peephole: Float[Tensor, "P"] | None = None,
     batch_sizes: Int[Tensor, "T"] | None = None,
     reverse: bool = False,
     resets: Bool[Tensor, "N"] | None = None,
@@ -141,19 +141,20 @@ def lstm(
 ) -> tuple[Float[Tensor, "N H"], Float[Tensor, "B H"], Float[Tensor, "B H"]]:
     """i, f, o = σ(…),  g = tanh(…),  cₜ = f·cₜ₋₁ + i·g,  hₜ = o·tanh(cₜ);  h, h_n, c_n.
 
-    See reference.lstm and walk.walk.
+    See reference.lstm and walk.walk. `peephole` [3H]: what the gates i, f and o see of c, each of its own unit.
 
     Cost    4 N (I + H) H multiplications and additions forward, twice that backward; on the CPU 24 NH bytes kept, in
             float32, beside x
     Errors  ArgumentError, before any work, if shapes, types or devices do not fit
     """
-    biases = {"bias_ih": bias_ih, "bias_hh": bias_hh}
-    check(4, x, weight_ih, weight_hh, biases, {"h0": h0, "c0": c0}, batch_sizes, resets, cut, clip, probe)
-    tensors = x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0
+    weights = {"weight_hh": (weight_hh, (4, 1)), "bias_ih": (bias_ih, (4,)), "bias_hh": (bias_hh, (4,))}
+    weights["peephole"] = peephole, (3,)
+    check(4, x, weight_ih, weights, {"h0": h0, "c0": c0}, batch_sizes, resets, cut, clip, probe)
+    tensors = x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, peephole
     walk = batch_sizes, reverse, resets, cut, clip
     if _in_forward_mode(clip, probe):
         return _LSTM.run_reference(tensors, None, walk)
-    h, h_n, c_n, _, _ = torch.ops.longreach.lstm.default(*tensors, probe, *walk)
+    h, h_n, c_n, _, _ = _LSTM(*tensors, probe, *walk)
     return h, h_n, c_n
 
 

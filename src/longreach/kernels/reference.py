@@ -101,18 +101,25 @@ def lstm(
     bias_hh: Float[Tensor, "G"] | None,
     h0: Float[Tensor, "B H"],
     c0: Float[Tensor, "B H"],
+    peephole: Float[Tensor, "P"] | None = None,
     **steps: Unpack[Steps],
 ) -> tuple[Float[Tensor, "N H"], Float[Tensor, "B H"], Float[Tensor, "B H"]]:
     """i, f, o = σ(W xₜ + b + W' hₜ₋₁ + b'),  g = tanh(the same),  cₜ = f·cₜ₋₁ + i·g,  hₜ = o·tanh(cₜ).
 
     Gives h, h_n and c_n (Gers, Schmidhuber & Cummins 2000, Neural Computation 12:2451-2471, section 3).
+    `peephole` [3H] lets the gates i and f see p·cₜ₋₁ besides, and o p·cₜ (Gers & Schmidhuber 2000, IJCNN 3:189-194).
     """
+    p = None if peephole is None else peephole.chunk(3)
 
     def step(from_x: Tensor, state: State, probe: Probe) -> State:
         h, c = state
         i, f, g, o = (from_x + linear(h, weight_hh, bias_hh)).chunk(4, 1)
+        if p is not None:
+            i, f = i + p[0] * c, f + p[1] * c
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         c = border.report(c, probe[1])  # before h is made of it: dL/dc has a part through h
+        if p is not None:
+            o = o + p[2] * c
         h = torch.sigmoid(o) * torch.tanh(c)
         return border.report(h, probe[0]), c
 

@@ -1,12 +1,14 @@
 // i, f, g, o = sigmoid, sigmoid, tanh, sigmoid of W h_{t-1} + a_t;  c_t = f c_{t-1} + i g;  h_t = o tanh(c_t).
+// With peepholes p [3H], a gate sees its own unit's memory besides: i and f p c_{t-1}, o p c_t.
 #pragma once
 #include "product.hpp"
 
 namespace {
 
-// W: panels of one vector of units, its four gates side by side.  gates [N, 4H]: a comes in, i, f, g, o go out.
+// W: panels of one vector of units, its four gates side by side.  gates [N, 4H]: a comes in, i, f, g, o go out.  p: or null.
 template <class T>
-void lstm_forward(const Steps& s, const Panels<T>& W, T* gates, const T* h0, const T* c0, T* h, T* c, T* h_n, T* c_n, int64_t first, int64_t last) {
+void lstm_forward(const Steps& s, const Panels<T>& W, const T* p, T* gates, const T* h0, const T* c0, T* h, T* c, T* h_n, T* c_n, int64_t first,
+                  int64_t last) {
     const Walk<T> walk(s, first, last);
     std::vector<const T*> before(walk.count), cells_before(walk.count);
     const int64_t H = s.H;
@@ -23,11 +25,13 @@ void lstm_forward(const Steps& s, const Panels<T>& W, T* gates, const T* h0, con
         product<T, 4>(before.data(), W, n, t, room, soon, [&](int64_t r, int64_t j, const Vector<T>* sums) {
             T* gate = gates + (row + r) * 4 * H + j;
             const int64_t at = (row + r) * H + j, mine = H - j;
-            const Vector<T> i = sigmoid<T>(sums[0] + load(gate, mine));
-            const Vector<T> f = sigmoid<T>(sums[1] + load(gate + H, mine));
+            const Vector<T> earlier = load(cells_before[r] + j, mine);
+            const auto seen = [&](int64_t k, Vector<T> memory) { return p ? load(p + k * H + j, mine) * memory : Vector<T>{}; };
+            const Vector<T> i = sigmoid<T>(sums[0] + load(gate, mine) + seen(0, earlier));
+            const Vector<T> f = sigmoid<T>(sums[1] + load(gate + H, mine) + seen(1, earlier));
             const Vector<T> g = hyperbolic_tangent<T>(sums[2] + load(gate + 2 * H, mine));
-            const Vector<T> o = sigmoid<T>(sums[3] + load(gate + 3 * H, mine));
-            const Vector<T> cell = f * load(cells_before[r] + j, mine) + i * g;
+            const Vector<T> cell = f * earlier + i * g;
+            const Vector<T> o = sigmoid<T>(sums[3] + load(gate + 3 * H, mine) + seen(2, cell));
             store(gate, i, mine);
             store(gate + H, f, mine);
             store(gate + 2 * H, g, mine);
@@ -42,8 +46,8 @@ void lstm_forward(const Steps& s, const Panels<T>& W, T* gates, const T* h0, con
 
 // da [N, 4H];  norms [2, N]: of dL/dh_t, and of dL/dc_t with the path through h_t.
 template <class T>
-void lstm_backward(const Steps& s, const Panels<T>& W, const T* dh, const T* dh_n, const T* dc_n, const T* gates, const T* c, const T* c0, T* da, T* dh0,
-                   T* dc0, T* norms, int64_t first, int64_t last) {
+void lstm_backward(const Steps& s, const Panels<T>& W, const T* p, const T* dh, const T* dh_n, const T* dc_n, const T* gates, const T* c, const T* c0, T* da,
+                   T* dh0, T* dc0, T* norms, int64_t first, int64_t last) {
     const Walk<T> walk(s, first, last);
     const int64_t H = s.H, width = padded<T>(H), N = walk.rows();
     Scratch<T> carried(walk.count * width), carried_cell(walk.count * width), total(width), total_cell(width);
@@ -68,17 +72,22 @@ void lstm_backward(const Steps& s, const Panels<T>& W, const T* dh, const T* dh_
                 const Vector<T> d = dh ? load(carry + j) + load(dh + at + j, mine) : load(carry + j);
                 const Vector<T> i = load(gate + j, mine), f = load(gate + H + j, mine), g = load(gate + 2 * H + j, mine), o = load(gate + 3 * H + j, mine);
                 const Vector<T> squashed = hyperbolic_tangent<T>(load(c + at + j, mine));
-                const Vector<T> d_cell = load(carry_cell + j) + d * o * (T(1) - squashed * squashed);
+                const Vector<T> d_o = d * squashed * o * (T(1) - o);
+                Vector<T> d_cell = load(carry_cell + j) + d * o * (T(1) - squashed * squashed);
+                if (p) d_cell += d_o * load(p + 2 * H + j, mine);
+                const Vector<T> d_i = d_cell * g * i * (T(1) - i), d_f = d_cell * load(cells_before[r] + j, mine) * f * (T(1) - f);
+                Vector<T> d_earlier = d_cell * f;
+                if (p) d_earlier += d_i * load(p + j, mine) + d_f * load(p + H + j, mine);
                 store(total + j, d);
                 store(total_cell + j, d_cell);
                 squares += d * d;
                 squares_cell += d_cell * d_cell;
-                store(d_a + j, d_cell * g * i * (T(1) - i), mine);
-                store(d_a + H + j, d_cell * load(cells_before[r] + j, mine) * f * (T(1) - f), mine);
+                store(d_a + j, d_i, mine);
+                store(d_a + H + j, d_f, mine);
                 store(d_a + 2 * H + j, d_cell * i * (T(1) - g * g), mine);
-                store(d_a + 3 * H + j, d * squashed * o * (T(1) - o), mine);
+                store(d_a + 3 * H + j, d_o, mine);
                 store(carry + j, Vector<T>{});
-                store(carry_cell + j, d_cell * f);
+                store(carry_cell + j, d_earlier);
             }
             norms[row + r] = norm<T>(squares, total, H);
             norms[N + row + r] = norm<T>(squares_cell, total_cell, H);

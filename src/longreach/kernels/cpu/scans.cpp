@@ -147,8 +147,8 @@ void gru_backward(bool wide, const Steps& s, int64_t threads, Address weights, A
     });
 }
 
-void lstm_forward(bool wide, const Steps& s, int64_t threads, Address weights, Address gates, Address h0, Address c0, Address h, Address c, Address h_n,
-                  Address c_n) {
+void lstm_forward(bool wide, const Steps& s, int64_t threads, Address weights, Address peephole, Address gates, Address h0, Address c0, Address h, Address c,
+                  Address h_n, Address c_n) {
     typed(wide, [&](auto zero) {
         using T = decltype(zero);
         const Shares shares(s, threads);
@@ -157,13 +157,13 @@ void lstm_forward(bool wide, const Steps& s, int64_t threads, Address weights, A
         const int64_t p = packers(4 * s.H * s.H, threads);
         in_parallel(p, [&](int64_t i) { pack_gates(at<T>(weights), 4, w.panels, i, p); });
         shares.run([&](int64_t first, int64_t last) {
-            ::lstm_forward<T>(s, w.panels, at<T>(gates), at<T>(h0), at<T>(c0), at<T>(h), at<T>(c), at<T>(h_n), at<T>(c_n), first, last);
+            ::lstm_forward<T>(s, w.panels, at<T>(peephole), at<T>(gates), at<T>(h0), at<T>(c0), at<T>(h), at<T>(c), at<T>(h_n), at<T>(c_n), first, last);
         });
     });
 }
 
-void lstm_backward(bool wide, const Steps& s, int64_t threads, Address weights, Address dh, Address dh_n, Address dc_n, Address gates, Address c, Address c0,
-                   Address da, Address dh0, Address dc0, Address norms) {
+void lstm_backward(bool wide, const Steps& s, int64_t threads, Address weights, Address peephole, Address dh, Address dh_n, Address dc_n, Address gates,
+                   Address c, Address c0, Address da, Address dh0, Address dc0, Address norms) {
     typed(wide, [&](auto zero) {
         using T = decltype(zero);
         const Shares shares(s, threads);
@@ -172,8 +172,8 @@ void lstm_backward(bool wide, const Steps& s, int64_t threads, Address weights, 
         const int64_t p = packers(4 * s.H * s.H, threads);
         in_parallel(p, [&](int64_t i) { pack_rows(at<T>(weights), w.panels, i, p); });
         shares.run([&](int64_t first, int64_t last) {
-            ::lstm_backward<T>(s, w.panels, at<T>(dh), at<T>(dh_n), at<T>(dc_n), at<T>(gates), at<T>(c), at<T>(c0), at<T>(da), at<T>(dh0), at<T>(dc0), at<T>(norms),
-                             first, last);
+            ::lstm_backward<T>(s, w.panels, at<T>(peephole), at<T>(dh), at<T>(dh_n), at<T>(dc_n), at<T>(gates), at<T>(c), at<T>(c0), at<T>(da), at<T>(dh0),
+                             at<T>(dc0), at<T>(norms), first, last);
         });
     });
 }
