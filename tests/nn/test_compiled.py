@@ -57,9 +57,12 @@ def test_packed_input_is_one_graph(given):
     torch.testing.assert_close(results(compiled, x), results(layer, x))
 
 
-def test_resets_are_one_graph():
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_resets_are_one_graph(is_packed):
     torch.compiler.reset()
     layer, x, resets = PLAIN["lstm"], dense(), torch.rand(T, B) < 0.3
+    if is_packed:
+        x, resets = pack_sequence([x[:, 0], x[:2, 1]]), pack_sequence([resets[:, 0], resets[:2, 1]])
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(results(compiled, x, resets=resets), results(layer, x, resets=resets))
 
