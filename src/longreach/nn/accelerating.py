@@ -33,6 +33,7 @@ def stand_in_for_torch() -> None:
 
     What was built before stays as it is. Models are pickled under torch's names: without us they load as torch's.
     torch.compile treats these as torch's own: compiled code is left at each of them, where a watch can see it.
+    torch.ao's dynamic quantization knows torch's own classes alone, and leaves these in their float type.
     Undo     none: meant for the process of a script, before its first line
     """
     for twin, ours in OURS.items():
