@@ -84,3 +84,31 @@ def test_compiles_without_a_graph_break():
     expected = torch.autograd.grad(both(*leaves), leaves)
     compiled = torch.compile(both, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(torch.autograd.grad(compiled(*leaves), leaves), expected)
+
+
+def test_clips_a_state_of_one_number_and_one_without_a_gradient():
+    h, age = torch.ones(3, 4, dtype=torch.float64, requires_grad=True), torch.ones(3, dtype=torch.float64)
+    number = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    clipped = border.clip((h, age, number), 1.0)
+    (clipped[0].sum() + 2 * clipped[2].sum() + clipped[1].sum()).backward()
+    # 4 ones, a one that nobody wants, and a two: 9 in squares
+    torch.testing.assert_close(h.grad, torch.full_like(h, 1 / 3))
+    torch.testing.assert_close(number.grad, torch.full_like(number, 2 / 3))
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo's own doing
+def test_compiles_from_a_start_without_a_gradient():
+    weight = torch.ones(4, dtype=torch.float64, requires_grad=True)
+    start = torch.ones(3, 4, dtype=torch.float64), torch.zeros(3, 1, dtype=torch.float64)
+
+    def steps(weight):
+        h, age = start
+        for _ in range(2):
+            h, age = border.clip((h, age), 0.1)
+            h, age = torch.tanh(weight * h) + age, age + 1
+        return h.sum()
+
+    compiled = torch.compile(steps, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(
+        torch.autograd.grad(compiled(weight), weight), torch.autograd.grad(steps(weight), weight)
+    )

@@ -113,6 +113,18 @@ def test_observe_names_the_entries_of_a_state():
     }
 
 
+def test_recomputed_states_have_the_same_norms():
+    x, found = sequence(), []
+    for every in (0, 3):
+        torch.manual_seed(5)
+        network = Recurrent(LayerNorm, 4, 5, 2, inner=GRU, clip=0.1, checkpoint_every=every, dtype=torch.float64)
+        with observe(network) as seen:
+            output, _ = network(x)
+        output.square().sum().backward()
+        found.append(seen["Recurrent"].rows["h"])
+    torch.testing.assert_close(*found)
+
+
 def test_observe_tells_of_the_latest_state_of_a_cell_with_delays():
     network = Recurrent(Skip, 4, 5, inner=Elman, lag=3, dtype=torch.float64)
     with observe(network) as seen:
@@ -163,17 +175,23 @@ def test_torchs_parametrizations_act_on_any_cell():
 
 @pytest.mark.parametrize("cell", [Elman, LSTM, lambda *sizes, **options: LayerNorm(*sizes, inner=GRU, **options), LRU])
 def test_autocast_computes_in_the_type_of_the_weights_and_rounds_once(cell):
-    network, x = Recurrent(cell, 4, 5, 2), sequence(dtype=torch.float32)
-    expected, state = network(x)
-    with torch.autocast("cpu", torch.bfloat16):
-        got, got_state = network(x)
-    assert got.dtype == torch.bfloat16
-    torch.testing.assert_close(got, expected.bfloat16())
-    for one, other in zip(entries(got_state), entries(state), strict=True):
-        torch.testing.assert_close(one, other)
+    network, x = Recurrent(cell, 4, 5, 2), sequence(dtype=torch.bfloat16)
+    expected, state = network(x.float())
+    for given in (x, x.float()):
+        with torch.autocast("cpu", torch.bfloat16):
+            got, got_state = network(given)
+        assert got.dtype == torch.bfloat16
+        torch.testing.assert_close(got, expected.bfloat16())
+        for one, other in zip(entries(got_state), entries(state), strict=True):
+            torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize("options", [{}, {"bidirectional": True, "num_layers": 2, "checkpoint_every": 2}])
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo's own doing
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"bidirectional": True, "num_layers": 2, "checkpoint_every": 2}, {"cut": 2, "clip": 0.1, "residual": True}],
+    ids=["plain", "recomputing", "truncated and clipped"],
+)
 def test_a_network_that_is_compiled_and_trained(options, monkeypatch):
     """Three steps of the optimiser, as without torch.compile."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # what checks annotations cannot be traced
@@ -184,7 +202,8 @@ def test_a_network_that_is_compiled_and_trained(options, monkeypatch):
         optimizer = torch.optim.SGD(network.parameters(), 0.1)
         call = torch.compile(network, fullgraph=True, backend="aot_eager") if compiled else network
         for _ in range(3):
-            loss = call(sequence(4))[0].square().mean()
+            resets = torch.rand(4, 3) < 0.3
+            loss = call(sequence(4), resets=resets)[0].square().mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

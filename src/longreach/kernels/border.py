@@ -26,15 +26,21 @@ def clip(states: tuple[Tensor, ...], largest: float) -> tuple[Tensor, ...]:
     Each is [B, ...]; the norm of a row is taken over all states together. inf: nothing is done.
     Put where a state is handed to the next step, it clips what that step sends back and not what the loss adds.
     """
-    return states if largest == torch.inf else _Clip.apply(largest, *states)
+    if largest == torch.inf or not any(state.requires_grad for state in states):
+        return states
+    return _Clip.apply(largest, *states)
 
 
 def row_norms(gradient: Shaped[Tensor, "B *rest"]) -> Float[Tensor, "B"]:
     """Euclidean norm of every row, also where the squares would underflow or overflow."""
-    sizes = gradient.abs().flatten(1)
+    sizes = _as_rows(gradient.abs())
     unit = sizes.detach().amax(1, keepdim=True)
     unit = torch.where((unit > 0) & unit.isfinite(), unit, 1.0)
     return torch.linalg.vector_norm(sizes / unit, dim=1) * unit.squeeze(1)
+
+
+def _as_rows(gradient: Shaped[Tensor, "B *rest"]) -> Shaped[Tensor, "B numbers"]:
+    return gradient.flatten(1) if gradient.dim() > 1 else gradient.unsqueeze(1)
 
 
 class _Report(torch.autograd.Function):
@@ -67,6 +73,6 @@ class _Clip(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        norm = row_norms(torch.cat([gradient.flatten(1) for gradient in gradients], dim=1))
+        norm = row_norms(torch.cat([_as_rows(gradient) for gradient in gradients], dim=1))
         scale = (ctx.largest / norm).clamp(max=1.0)
         return None, *(g * scale.to(g.dtype).view(-1, *[1] * (g.dim() - 1)) for g in gradients)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from inspect import signature
 from math import inf
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 import torch
 from jaxtyping import Shaped
@@ -90,33 +90,30 @@ class Recurrent(nn.Module):
         """Outputs of the last layer at every step, and the state that every layer and direction ends in."""
         self._check_input(input)
         rows, layout = rows_of(input, batch_first=self.batch_first)
-        start = self._start(rows, layout, state)
-        flags = layout.resets(resets)
-        names = self.cells[0].names
-        probes = observing.probes(self, layout, rows, names, len(self.cells))  # type: ignore[arg-type]
-        options = {"cut": self.cut, "clip": self.clip, "checkpoint_every": self.checkpoint_every}
-        scans = [partial(_scanned, cell, **options) for cell in self.cells]  # type: ignore[arg-type]
-        run = partial(
-            apply_stack,
-            [scans[place : place + self.directions] for place in range(0, len(scans), self.directions)],
-            dropout=self.dropout if self.training else 0.0,
-            residual=self.residual,
-            probes=probes,
-            batch_sizes=layout.batch_sizes,
-            resets=flags,
-        )
-        output, ended = self._in_full_precision(run, rows, entries(start))
-        return layout.output(output), each(layout.state_out, rebuilt(start, ended))
-
-    def _in_full_precision(self, run: Any, rows: Tensor, state: tuple[Tensor, ...]) -> Any:
-        """Under autocast: in the type of the weights, the output rounded once. A state is not for rounding at all."""
         device = rows.device.type
         if not torch.is_autocast_enabled(device):
-            return run(rows, state)
-        narrow, wide = torch.get_autocast_dtype(device), next(self.parameters()).dtype
-        with torch.autocast(device, enabled=False):
-            output, ended = run(rows.to(wide), tuple(_widened(entry, wide) for entry in state))
-        return output.to(narrow), ended
+            output, ended = self._run(rows, layout, state, resets)
+            return layout.output(output), ended
+        with torch.autocast(device, enabled=False):  # in the type of the weights; the output is rounded once
+            output, ended = self._run(rows.to(next(self.parameters()).dtype), layout, state, resets)
+        return layout.output(output.to(torch.get_autocast_dtype(device))), ended
+
+    def _run(self, rows: Tensor, layout: Layout, state: State | None, resets: Sequences | None) -> tuple[Tensor, State]:
+        start = self._start(rows, layout, state)
+        names = cast(Cell, self.cells[0]).names
+        options = {"cut": self.cut, "clip": self.clip, "checkpoint_every": self.checkpoint_every}
+        scans = [partial(_scanned, cast(Cell, cell), **options) for cell in self.cells]
+        output, ended = apply_stack(
+            [scans[place : place + self.directions] for place in range(0, len(scans), self.directions)],
+            rows,
+            entries(start),
+            dropout=self.dropout if self.training else 0.0,
+            residual=self.residual,
+            probes=observing.probes(self, layout, rows, names, len(self.cells)),
+            batch_sizes=layout.batch_sizes,
+            resets=layout.resets(resets),
+        )
+        return output, each(layout.state_out, rebuilt(start, ended))
 
     def _check_input(self, input: Sequences) -> None:
         data, dims = (input.data, (2,)) if isinstance(input, PackedSequence) else (input, (2, 3))
@@ -128,7 +125,7 @@ class Recurrent(nn.Module):
 
     def _start(self, rows: Tensor, layout: Layout, state: State | None) -> State:
         """The state to start from, its sequences in the order of the rows."""
-        zeros = [cell.start(layout.batch, like=rows) for cell in self.cells]  # type: ignore[operator]
+        zeros = [cast(Cell, cell).start(layout.batch, like=rows) for cell in self.cells]
         zero = each(lambda *places: torch.stack(places), *zeros)
         if state is None:
             return zero
@@ -139,13 +136,16 @@ class Recurrent(nn.Module):
                 f"state: expected shapes {expected}, layers and directions first, got {given}; "
                 "pass what an earlier call returned, or None for zeros"
             )
-        return each(layout.state_in, rebuilt(zero, entries(state)))
+        given = (entry.to(z.dtype) for entry, z in zip(entries(state), entries(zero), strict=True))
+        return each(layout.state_in, rebuilt(zero, tuple(given)))
 
     def extra_repr(self) -> str:
         """The arguments that differ from their defaults."""
-        usual = {name: p.default for name, p in signature(Recurrent).parameters.items() if hasattr(self, name)}
-        others = [f"{name}={getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value]
-        return ", ".join([str(self.input_size), str(self.hidden_size), *others[2:]])
+        shown = [str(self.input_size), str(self.hidden_size)]
+        for name, argument in signature(Recurrent).parameters.items():
+            if argument.default is not argument.empty and getattr(self, name, argument.default) != argument.default:
+                shown.append(f"{name}={getattr(self, name)}")
+        return ", ".join(shown)
 
 
 def _scanned(
@@ -202,10 +202,6 @@ def loop(
         states, last = walk(reported, cell.project(x), state, **steps)
         empty = tuple(entry[:0] for entry in state)
         return torch.cat([cell.output(rebuilt(structure, parts)) for parts in (empty, *states)]), last
-
-
-def _widened(entry: Tensor, wide: torch.dtype) -> Tensor:
-    return entry.to(wide) if entry.is_floating_point() and entry.dtype != wide else entry
 
 
 def _check_counts(**counts: int) -> None:
