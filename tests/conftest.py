@@ -6,7 +6,13 @@ from jaxtyping import install_import_hook
 
 # left out is what torch.compile traces and what defines functions in there: their wrapping cannot be traced
 KERNELS = ["longreach.kernels.reference", "longreach.kernels.walk"]
-CELLS = ["longreach.nn.cell", "longreach.nn.cells", "longreach.nn.gates", "longreach.testing"]
+CELLS = [
+    "longreach.nn.cell",
+    "longreach.nn.cells",
+    "longreach.nn.gates",
+    "longreach.nn.inputgated",
+    "longreach.testing",
+]
 install_import_hook(["longreach.probes", *KERNELS, *CELLS], "beartype.beartype")
 
 
