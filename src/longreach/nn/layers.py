@@ -113,6 +113,8 @@ class _Layer(nn.RNNBase):
                 starts from the zero state, whatever came before. Several episodes then lie in one sequence
         Raises  what torch's layer raises; ArgumentError where resets do not fit
         """
+        if resets is None and self._is_step(input):
+            return self.twin.forward(self, input, hx)
         self._check_input(input)
         rows, layout = rows_of(input, batch_first=self.batch_first)
         state = self._start(rows, layout, hx)
@@ -169,14 +171,24 @@ class _Layer(nn.RNNBase):
             return False
         if _is_leaving():
             return True
-        if self.cut or self.clip != math.inf or self.checkpoint_every:
+        if not self._is_plain():
             return False
         if rows.device.type != "cpu" or self.proj_size:
             return True
         if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
             return False  # some of torch's operators cannot be compiled, others not mapped
-        # of a single step more is calling than computing; for the LSTM torch's call is no cheaper than ours
-        return (layout.time == 1 and self.mode != "LSTM") or not native.built()
+        return not native.built()
+
+    def _is_plain(self) -> bool:
+        """Whether no option of ours is set."""
+        return not self.cut and self.clip == math.inf and not self.checkpoint_every
+
+    def _is_step(self, input: Sequences) -> bool:
+        """Whether this is one step that the layer of torch takes as fast as can be. An LSTM has its cell for that."""
+        if self.mode not in TORCHS or self.mode == "LSTM" or isinstance(input, PackedSequence) or input.dim() != 3:
+            return False
+        single = input.shape[1 if self.batch_first else 0] == 1 and self._is_plain()
+        return single and not observing.is_open() and not torch.compiler.is_compiling()
 
     def _run_torchs(self, rows: Tensor, layout: Layout, state: State) -> tuple[Tensor, State]:
         if rows.is_cuda:
@@ -203,7 +215,9 @@ class _Layer(nn.RNNBase):
         probes: Sequence[Tensor] | None,
     ) -> tuple[Shaped[Tensor, "row unit"], State]:
         steps = {"batch_sizes": layout.batch_sizes, "resets": resets, "probes": probes}
-        scans, dropout = self._scans(), self.dropout if self.training else 0.0
+        single = layout.time == 1 and all(given is None for given in steps.values())
+        single = single and self._is_plain() and not self.proj_size
+        scans, dropout = self._scans(single), self.dropout if self.training else 0.0
         device = rows.device.type
         if not torch.is_autocast_enabled(device):
             return apply_stack(scans, rows, state, dropout=dropout, **steps)
@@ -220,8 +234,11 @@ class _Layer(nn.RNNBase):
         kept = device == "cpu" and (self.mode == "GRU" or (self.mode == "LSTM" and layout.batch_sizes is not None))
         return dtype if kept or dtype == torch.float64 else torch.get_autocast_dtype(device)
 
-    def _scans(self) -> list[list[Scan]]:
-        scans = [self._scan(names) for names in self._all_weights]
+    def _scans(self, single: bool) -> list[list[Scan]]:
+        if single and self.mode == "LSTM":
+            scans = [partial(_lstm_step, [getattr(self, name) for name in names]) for names in self._all_weights]
+        else:
+            scans = [self._scan(names) for names in self._all_weights]
         if self.checkpoint_every:
             scans = [checkpointed(scan, self.checkpoint_every, cut=self.cut) for scan in scans]
         directions = 2 if self.bidirectional else 1
@@ -254,6 +271,12 @@ def _scanned(
 ) -> tuple[Tensor, State]:
     h, *ended = kernel(x, *weights, *state, **options)
     return h, tuple(ended)
+
+
+def _lstm_step(weights: list[Tensor], x: Tensor, state: State, **_: Any) -> tuple[Tensor, State]:
+    """Torch's cell: of one step, more of a scan's call is calling than computing."""
+    ended = torch.lstm_cell(x, state, *weights)
+    return ended[0], ended
 
 
 class RNN(_Layer):

@@ -136,6 +136,11 @@ def observe(model: nn.Module | None = None) -> Iterator[Seen]:
         _open.remove(seen)
 
 
+def is_open() -> bool:
+    """Whether anything is being observed."""
+    return bool(_open)
+
+
 def probes(
     module: nn.Module, layout: Layout, rows: Shaped[Tensor, "row feature"], entries: tuple[str, ...], places: int
 ) -> Sequence[Float[Tensor, "entry row"]] | None:
