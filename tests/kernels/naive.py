@@ -3,9 +3,11 @@
 from typing import Any
 
 import torch
+from tests.kernels.scans import STATES
 from torch import Tensor
 from torch.nn import functional
 
+SETTINGS = ("activation", "decay", "rate", "dt", "gamma", "epsilon")
 ACTIVATIONS = {
     "tanh": torch.tanh,
     "relu": lambda a: a.clamp(min=0),
@@ -19,9 +21,22 @@ ACTIVATIONS = {
 
 def step(family: str, tensors: dict[str, Any], x: Tensor, state: tuple[Tensor, ...], options: dict[str, Any]):
     """One step of one sequence: the equations, a vector each."""
-    w_ih, w_hh, b_ih, b_hh = (tensors[name] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-    h = state[0]
+    w_ih, b_ih = tensors["weight_ih"], tensors.get("bias_ih", tensors.get("bias"))
     from_x = (x if w_ih is None else w_ih @ x) + (0 if b_ih is None else b_ih)
+    h = state[0]
+    if family == "cornn":
+        y, z = state
+        u, v = tensors["weight_hh"].chunk(2, 1)
+        acceleration = torch.tanh(u @ y + v @ z + from_x) - options["gamma"] * y - options["epsilon"] * z
+        z = z + options["dt"] * acceleration
+        return y + options["dt"] * z, z
+    if family == "lem":
+        y, z = state
+        (w_1, w_2, w_y), (x_1, x_2, x_y, x_z) = tensors["weight_y"].chunk(3), from_x.chunk(4)
+        faster, slower = (options["dt"] * torch.sigmoid(w @ y + part) for w, part in ((w_1, x_1), (w_2, x_2)))
+        z = z + faster * (torch.tanh(w_y @ y + x_y) - z)
+        return y + slower * (torch.tanh(tensors["weight_z"] @ z + x_z) - y), z
+    w_hh, b_hh = tensors["weight_hh"], tensors["bias_hh"]
     from_h = w_hh @ h + (0 if b_hh is None else b_hh)
     if family == "elman":
         name = options.get("activation", "tanh")
@@ -56,9 +71,9 @@ def scan(family: str):
     """The naive twin of a scan, with its signature; the probe's gradient is written when the others are known."""
 
     def run(**arguments: Any) -> tuple[Tensor, ...]:
-        options = {k: arguments.get(k) for k in ("activation", "decay", "rate") if arguments.get(k) is not None}
+        options = {k: arguments.get(k) for k in SETTINGS if arguments.get(k) is not None}
         x, probe = arguments["x"], arguments.get("probe")
-        start = tuple(arguments[name] for name in ("h0", "c0") if name in arguments)
+        start = tuple(arguments[name] for name in STATES[family])
         count = start[0].shape[0]
         sizes = arguments.get("batch_sizes")
         sizes = [count] * (len(x) // count) if sizes is None else sizes.tolist()

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-GATES = {"elman": 1, "gru": 3, "lstm": 4}
+GATES = {"elman": 1, "gru": 3, "lstm": 4, "cornn": 1, "lem": 4}
+STATES = {"elman": ("h0",), "gru": ("h0",), "lstm": ("h0", "c0"), "cornn": ("y0", "z0"), "lem": ("y0", "z0")}
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 LENGTHS = [9, 6, 6, 2]  # of four sequences, falling
 
@@ -36,6 +37,8 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "gru": ("gru", {}),
     "lstm": ("lstm", {}),
     "peephole": ("lstm", {"peephole": True}),
+    "cornn": ("cornn", {"dt": 0.3, "gamma": 1.5, "epsilon": 0.8}),
+    "lem": ("lem", {"dt": 0.7}),
 }
 
 
@@ -75,21 +78,23 @@ def problem(
     def normal(*shape: int, std: float = 1.0) -> Tensor:
         return (torch.randn(shape, dtype=torch.float64) * std).to(dtype)
 
+    squares = {"cornn": {"weight_hh": (1, 2)}, "lem": {"weight_y": (3, 1), "weight_z": (1, 1)}}
+    biases = ["bias"] if family in squares else ["bias_ih", "bias_hh"]
     tensors: dict[str, Tensor | None] = {
         "x": normal(rows, gates if projected else inputs),
         "weight_ih": None if projected else normal(gates, inputs, std=0.7),
-        "weight_hh": normal(gates, hidden, std=1 / math.sqrt(hidden)),
-        "bias_ih": normal(gates, std=0.3) if bias else None,
-        "bias_hh": normal(gates, std=0.3) if bias else None,
-        "h0": normal(batch, hidden),
+        **{
+            name: normal(down * hidden, across * hidden, std=1 / math.sqrt(hidden))
+            for name, (down, across) in squares.get(family, {"weight_hh": (GATES[family], 1)}).items()
+        },
+        **{name: normal(gates, std=0.3) if bias else None for name in biases},
+        **{name: normal(batch, hidden) for name in STATES[family]},
     }
-    if family == "lstm":
-        tensors["c0"] = normal(batch, hidden)
     if "slope" in options:
         tensors["slope"] = normal(1 if options["slope"] == "one" else hidden, std=0.3)
         options = {key: value for key, value in options.items() if key != "slope"}
     if probed:
-        tensors["probe"] = torch.zeros(2 if family == "lstm" else 1, rows, dtype=dtype)
+        tensors["probe"] = torch.zeros(len(STATES[family]), rows, dtype=dtype)
     if options.get("peephole"):
         tensors["peephole"] = normal(3 * hidden, std=0.5)
         options = {}

@@ -4,12 +4,12 @@ import re
 
 import pytest
 import torch
-from tests.kernels.scans import problem
+from tests.kernels.scans import GATES, problem
 
 from longreach import kernels
 from longreach.errors import ArgumentError
 
-SCANS = {"elman": kernels.elman, "gru": kernels.gru, "lstm": kernels.lstm}
+SCANS = {name: getattr(kernels, name) for name in GATES}
 
 
 def zeros(*shape, **kind):
@@ -39,6 +39,9 @@ WRONG = [
         "c0: expected torch.float64 on cpu, .* got torch.float32 on cpu",
     ),
     ("lstm", {"h0": zeros(4, 5, device="meta")}, "h0: expected torch.float64 on cpu, .* got torch.float64 on meta"),
+    ("cornn", {"weight_hh": zeros(5, 5)}, r"weight_hh: expected \[2, 4\] .* got \[5, 5\]"),
+    ("lem", {"weight_z": zeros(5, 4)}, r"weight_z: expected \[5, 5\] .* got \[5, 4\]"),
+    ("lem", {"z0": zeros(3, 5)}, r"z0: expected \[4, 5\] .* got \[3, 5\]"),
     ("tanh", {"x": zeros(35, 3)}, "x: expected a multiple of 4 rows, .* got 35; .* give batch_sizes"),
     ("tanh", {"h0": zeros(0, 5)}, "x: expected a multiple of 0 rows"),
     (

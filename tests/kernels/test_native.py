@@ -43,7 +43,7 @@ def test_every_instruction_set_agrees_with_the_reference(name, walk):
 
 # hidden sizes around those of vectors and of panels of vectors; batches around those of tiles
 @pytest.mark.parametrize(("batch", "hidden"), [(1, 1), (7, 8), (17, 33), (5, 65), (29, 17), (1, 130)])
-@pytest.mark.parametrize("name", ["tanh", "leaky tanh", "gru", "lstm"])
+@pytest.mark.parametrize("name", ["tanh", "leaky tanh", "gru", "peephole", "cornn", "lem"])
 @pytest.mark.usefixtures("module")
 def test_tiles_and_tails(name, batch, hidden):
     check(name, steps=3, batch=batch, hidden=hidden)
@@ -51,15 +51,15 @@ def test_tiles_and_tails(name, batch, hidden):
 
 # float64 weights beyond half of any second-level cache: streamed; few sequences in tall tiles, more in wide ones
 @pytest.mark.parametrize("batch", [3, 16, 31])
-@pytest.mark.parametrize("name", ["tanh", "gru", "lstm"])
+@pytest.mark.parametrize("name", ["tanh", "gru", "lstm", "cornn", "lem"])
 @pytest.mark.usefixtures("module")
 def test_weights_that_no_cache_holds(name, batch):
-    hidden = {"tanh": 601, "gru": 349, "lstm": 301}[name]
+    hidden = {"tanh": 601, "gru": 349, "lstm": 301, "cornn": 426, "lem": 349}[name]
     check(name, steps=3, batch=batch, hidden=hidden)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-@pytest.mark.parametrize("name", ["tanh", "gru", "lstm"])
+@pytest.mark.parametrize("name", ["tanh", "gru", "lstm", "cornn", "lem"])
 def test_the_same_threads_give_the_same_bits(name, count):
     given = problem(name, batch=13, hidden=40)
     scan = getattr(kernels, given.family)

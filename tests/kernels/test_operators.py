@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from tests.kernels.scans import FAMILIES, WALKS, assert_same, fixed, gradient, problem, results
+from tests.kernels.scans import FAMILIES, GATES, STATES, WALKS, assert_same, fixed, gradient, problem, results
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -12,10 +12,10 @@ from longreach import kernels
 from longreach.errors import ArgumentError
 from longreach.kernels import family, reference
 
-SCANS = {"elman": kernels.elman, "gru": kernels.gru, "lstm": kernels.lstm}
+SCANS = {name: getattr(kernels, name) for name in GATES}
 # forward mode makes torch import its decompositions, which warn of themselves
 TORCHS_OWN = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
-ONE_OF_EACH = ["leaky prelu", "gru", "peephole"]
+ONE_OF_EACH = ["leaky prelu", "gru", "peephole", "cornn", "lem"]
 
 
 @pytest.fixture(params=["compiled", "by reference"])
@@ -81,7 +81,7 @@ def test_every_shape_agrees_with_the_reference(name, shape):
     assert_same(results(SCANS[given.family], given), truth(given))
 
 
-@pytest.mark.parametrize("name", ["tanh", *ONE_OF_EACH])
+@pytest.mark.parametrize("name", ["tanh", "leaky prelu", "gru", "peephole"])
 def test_one_of_the_two_biases_is_enough(name):
     for missing in ("bias_ih", "bias_hh"):
         given = problem(name)
@@ -108,8 +108,7 @@ def test_gradients_are_made_for_what_asks_for_them_alone(name):
 @pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_a_loss_of_one_result_alone(name):
     given = problem(name)
-    count = 3 if given.family == "lstm" else 2
-    for n in range(count):
+    for n in range(1 + len(STATES[given.family])):
 
         def one(scan, n=n, **arguments):
             return (scan(**arguments)[n],)
@@ -182,7 +181,7 @@ def test_torch_finds_nothing_wrong_with_the_operators(name, walk):
     torch.library.opcheck(op, [known.get(name) for name in names])
 
     outputs = op(*[known.get(name) for name in names])
-    results = len(op._schema.returns) - (1 if given.family == "elman" else 2)
+    results = 1 + len(STATES[given.family])
     backward = getattr(torch.ops.longreach, f"{given.family}_backward").default
     h, *saved = (output.detach() for output in (outputs[0], *outputs[results:]))
     errors = [fixed(output) for output in outputs[:results]]

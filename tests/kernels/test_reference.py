@@ -3,7 +3,7 @@
 import pytest
 import torch
 from tests.kernels import naive
-from tests.kernels.scans import FAMILIES, LENGTHS, WALKS, WEIGHTS, assert_same, fixed, problem, results
+from tests.kernels.scans import FAMILIES, LENGTHS, STATES, WALKS, WEIGHTS, assert_same, fixed, problem, results
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
@@ -54,7 +54,7 @@ def test_values_gradients_and_norms_are_those_of_the_naive_twin(name, walk):
     assert_same(results(scan(given.family), given), results(naive.scan(given.family), given))
 
 
-@pytest.mark.parametrize("name", ["tanh", "gru", "lstm"])
+@pytest.mark.parametrize("name", ["tanh", "gru", "lstm", "cornn", "lem"])
 def test_without_biases_and_with_an_input_that_is_projected_already(name):
     for options in (
         {"bias": False},
@@ -66,7 +66,7 @@ def test_without_biases_and_with_an_input_that_is_projected_already(name):
         assert_same(results(scan(given.family), given), results(naive.scan(given.family), given))
 
 
-@pytest.mark.parametrize("name", ["leaky prelu", "gru", "lstm"])
+@pytest.mark.parametrize("name", ["leaky prelu", "gru", "peephole", "cornn", "lem"])
 def test_gradients_of_first_and_second_order_agree_with_finite_differences(name):
     given = problem(name, steps=3, batch=2, inputs=2, hidden=2, probed=False)
     names = list(given.tensors)
@@ -79,20 +79,20 @@ def test_gradients_of_first_and_second_order_agree_with_finite_differences(name)
     torch.autograd.gradgradcheck(run, tensors)
 
 
-@pytest.mark.parametrize("name", ["tanh", "gru", "lstm"])
+@pytest.mark.parametrize("name", ["tanh", "gru", "lstm", "cornn", "lem"])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_a_clipped_pass_in_chunks_is_the_clipped_pass(name, reverse):
     given = problem(name, steps=6, batch=3, clip=0.3, probed=False, reverse=reverse)
-    chunks = scan_in_chunks(scan(given.family), rows=9, reverse=reverse)
+    chunks = scan_in_chunks(given.family, rows=9, reverse=reverse)
     assert_same(results(chunks, given), results(scan(given.family), given))
 
 
-def scan_in_chunks(whole, *, rows, reverse):
-    def run(x, h0, c0=None, **options):
-        parts, state = [], (h0,) if c0 is None else (h0, c0)
+def scan_in_chunks(family, *, rows, reverse):
+    def run(x, **options):
+        parts, state = [], [options.pop(name) for name in STATES[family]]
         chunks = x.split(rows)
         for chunk in reversed(chunks) if reverse else chunks:
-            h, *state = whole(x=chunk, **dict(zip(("h0", "c0"), state, strict=False)), **options)
+            h, *state = scan(family)(x=chunk, **dict(zip(STATES[family], state, strict=True)), **options)
             parts.append(h)
         return torch.cat(parts[::-1] if reverse else parts), *state
 
@@ -131,14 +131,14 @@ def test_norms_of_a_linear_network_are_powers_of_its_gain(reverse):
     torch.testing.assert_close(norms[normal], expected[normal], rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("name", ["tanh", "gru", "lstm"])
+@pytest.mark.parametrize("name", ["tanh", "gru", "lstm", "cornn", "lem"])
 @pytest.mark.parametrize(("steps", "batch"), [(0, 3), (4, 0), (0, 0)])
 def test_without_steps_or_sequences_the_state_is_handed_through(name, steps, batch):
     given = problem(name, steps=steps, batch=batch)
     for sizes in (None, torch.full((steps if batch else 0,), batch)):
         h, *end = scan(given.family)(**given.tensors, **given.options, batch_sizes=sizes)
         assert h.shape == (steps * batch, 5)
-        torch.testing.assert_close(end, [given.tensors[key] for key in ("h0", "c0") if key in given.tensors])
+        torch.testing.assert_close(end, [given.tensors[key] for key in STATES[given.family]])
 
 
 @pytest.mark.parametrize("name", ["tanh", "relu", "gru", "lstm"])

@@ -4,7 +4,7 @@ reference  plain torch: the specification
 operators  what to call: custom operators of torch, compiled on the CPU, the reference elsewhere
 """
 
-from longreach.kernels.operators import elman, gru, lstm
+from longreach.kernels.operators import cornn, elman, gru, lem, lstm
 from longreach.kernels.reference import ACTIVATIONS
 
-__all__ = ["ACTIVATIONS", "elman", "gru", "lstm"]
+__all__ = ["ACTIVATIONS", "cornn", "elman", "gru", "lem", "lstm"]

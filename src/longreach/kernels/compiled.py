@@ -183,6 +183,105 @@ def lstm_backward(
     return dx, dw_ih, dw_hh, db_ih, db_hh, dh0, dc0, dpeephole, norms
 
 
+def cornn_forward(
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias: Tensor | None,
+    y0: Tensor,
+    z0: Tensor,
+    steps: Steps,
+    dt: float,
+    gamma: float,
+    epsilon: float,
+) -> tuple[Tensor, ...]:
+    """y, y_n, z_n; z and the forces."""
+    a = _project(x, weight_ih, bias)
+    y, y_n, z, z_n, force = native.cornn_forward(
+        a, weight_hh.contiguous(), y0.contiguous(), z0.contiguous(), dt, gamma, epsilon, steps
+    )
+    return y, y_n, z_n, z, force
+
+
+def cornn_backward(
+    errors: Sequence[Tensor | None],
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias: Tensor | None,
+    y0: Tensor,
+    z0: Tensor,
+    steps: Steps,
+    dt: float,
+    gamma: float,
+    epsilon: float,
+    cut: int,
+    clip: float,
+    y: Tensor,
+    z: Tensor,
+    force: Tensor,
+    wanted: Sequence[bool],
+) -> Gradients:
+    """Gradients of the six tensors; norms."""
+    dy, dy_n, dz_n = map(_dense, errors)
+    da, dy0, dz0, norms = native.cornn_backward(
+        dy, dy_n, dz_n, force, weight_hh.contiguous(), y0.contiguous(), dt, gamma, epsilon, steps, cut, clip
+    )
+    dx, dw_ih = _of_input(da, x, weight_ih, wanted)
+    dw_hh = None
+    if wanted[2]:
+        dw_hh = torch.cat((_of_recurrence(da, y, y0, steps), _of_recurrence(da, z, z0, steps)), 1)
+    return dx, dw_ih, dw_hh, da.sum(0) if wanted[3] else None, dy0, dz0, norms
+
+
+def lem_forward(
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_y: Tensor,
+    weight_z: Tensor,
+    bias: Tensor | None,
+    y0: Tensor,
+    z0: Tensor,
+    steps: Steps,
+    dt: float,
+) -> tuple[Tensor, ...]:
+    """y, y_n, z_n; z and what has been made of the pre-activations."""
+    a = _project(x, weight_ih, bias)
+    y, y_n, z, z_n, gates = native.lem_forward(
+        a, weight_y.contiguous(), weight_z.contiguous(), y0.contiguous(), z0.contiguous(), dt, steps
+    )
+    return y, y_n, z_n, z, gates
+
+
+def lem_backward(
+    errors: Sequence[Tensor | None],
+    x: Tensor,
+    weight_ih: Tensor | None,
+    weight_y: Tensor,
+    weight_z: Tensor,
+    bias: Tensor | None,
+    y0: Tensor,
+    z0: Tensor,
+    steps: Steps,
+    dt: float,
+    cut: int,
+    clip: float,
+    y: Tensor,
+    z: Tensor,
+    gates: Tensor,
+    wanted: Sequence[bool],
+) -> Gradients:
+    """Gradients of the seven tensors; norms."""
+    dy, dy_n, dz_n = map(_dense, errors)
+    weights, start = (weight_y.contiguous(), weight_z.contiguous()), (y0.contiguous(), z0.contiguous())
+    da, dy0, dz0, norms = native.lem_backward(dy, dy_n, dz_n, gates, y, z, *weights, *start, dt, steps, cut, clip)
+    dx, dw_ih = _of_input(da, x, weight_ih, wanted)
+    before, now = da.split((3 * y0.shape[1], y0.shape[1]), 1)
+    dw_y = _of_recurrence(before, y, y0, steps) if wanted[2] else None
+    dw_z = _product_over_rows(now, z) if wanted[3] else None
+    return dx, dw_ih, dw_y, dw_z, da.sum(0) if wanted[4] else None, dy0, dz0, norms
+
+
 def _dense(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.contiguous()
 

@@ -32,7 +32,7 @@ from longreach.kernels.arguments import check_batch_sizes
 from longreach.kernels.compiled import in_memory
 
 _LIBRARY = torch.library.Library("longreach", "DEF")
-_OPTIONAL = ("weight_ih", "bias_ih", "bias_hh", "slope", "peephole")
+_OPTIONAL = ("weight_ih", "bias_ih", "bias_hh", "slope", "peephole", "bias")
 
 Maybe = Tensor | None
 
@@ -40,9 +40,9 @@ Maybe = Tensor | None
 class Family:
     """The two operators of one scan.
 
-    tensors   names of what has a gradient: x, weight_ih, weight_hh, bias_ih, bias_hh, h0 and what else there is
+    tensors   names of what has a gradient: x, weight_ih, a weight on the state, and what else there is
     settings  what the scan takes beside the walk, as in a schema: "float rate"
-    results   names of what the scan gives, h first, then the state in which it ends
+    results   names of what the scan gives, h first, then the state in which it ends: h_n, where it starts from h0
     saved     widths of what is kept for the backward pass, in multiples of H
     keeps     whether it is kept, by the settings
     """
@@ -61,6 +61,7 @@ class Family:
         compiled_backward: Callable[..., tuple[Maybe, ...]],
     ):
         self.tensors, self.results, self.saved, self.keeps = tuple(tensors), len(results), tuple(saved), keeps
+        self.start = self.tensors.index(results[1].replace("_n", "0"))
         self.reference, self.compiled, self.compiled_backward = reference, compiled, compiled_backward
         walk = ("Tensor? batch_sizes", "bool reverse", "Tensor? resets", *settings, "int cut", "float clip")
         self.walk = tuple(argument.split()[1] for argument in walk)
@@ -116,7 +117,7 @@ class Family:
 
     def _run(self, *args: Any) -> tuple[Any, ...]:
         tensors, _, walk = self.split(args)
-        batch_sizes, x, h0 = walk[0], args[0], args[5]
+        batch_sizes, x, h0 = walk[0], args[0], args[self.start]
         if batch_sizes is not None:
             check_batch_sizes(batch_sizes, x.shape[0], h0.shape[0])
         if _is_compiled(x):
@@ -128,7 +129,7 @@ class Family:
 
     def _shapes(self, *args: Any) -> tuple[Tensor, ...]:
         _, _, walk = self.split(args)
-        x, h0 = args[0], args[5]
+        x, h0 = args[0], args[self.start]
         rows, (batch, hidden) = x.shape[0], h0.shape
         kept = rows if _is_compiled(x) and self.keeps(*walk[3:-2]) else 0
         shapes = [(rows, hidden), *[(batch, hidden)] * (self.results - 1), *((kept, n * hidden) for n in self.saved)]

@@ -288,6 +288,141 @@ def lstm_backward(
     return da, dh0, dc0, norms
 
 
+def cornn_forward(
+    force: Tensor,
+    weight: Tensor,
+    y0: Tensor,
+    z0: Tensor,
+    dt: float,
+    gamma: float,
+    epsilon: float,
+    steps: Steps,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """y [N, H], y_n [B, H], z [N, H], z_n [B, H], and the forces f [N, H] in the memory of `force`."""
+    scans, y_n, z_n = _scans(), torch.empty_like(y0), torch.empty_like(z0)
+    y, z = empty(*force.shape, like=force), empty(*force.shape, like=force)
+    scans.cornn_forward(
+        force.dtype == torch.float64,
+        _steps(scans, force.shape[0], y0, steps),
+        torch.get_num_threads(),
+        dt,
+        gamma,
+        epsilon,
+        weight.data_ptr(),
+        force.data_ptr(),
+        y0.data_ptr(),
+        z0.data_ptr(),
+        y.data_ptr(),
+        z.data_ptr(),
+        y_n.data_ptr(),
+        z_n.data_ptr(),
+    )
+    return y, y_n, z, z_n, force
+
+
+def cornn_backward(
+    dy: Tensor | None,
+    dy_n: Tensor | None,
+    dz_n: Tensor | None,
+    force: Tensor,
+    weight: Tensor,
+    y0: Tensor,
+    dt: float,
+    gamma: float,
+    epsilon: float,
+    steps: Steps,
+    cut: int,
+    clip: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of the pre-activations [N, H], of y0, of z0; norms [2, N] of dL/dy_t and dL/dz_t."""
+    scans, da, dy0, dz0 = _scans(), empty(*force.shape, like=force), torch.empty_like(y0), torch.empty_like(y0)
+    norms = force.new_empty((2, force.shape[0]))
+    scans.cornn_backward(
+        force.dtype == torch.float64,
+        _steps(scans, force.shape[0], y0, steps, cut, clip),
+        torch.get_num_threads(),
+        dt,
+        gamma,
+        epsilon,
+        weight.data_ptr(),
+        _address(dy),
+        _address(dy_n),
+        _address(dz_n),
+        force.data_ptr(),
+        da.data_ptr(),
+        dy0.data_ptr(),
+        dz0.data_ptr(),
+        norms.data_ptr(),
+    )
+    return da, dy0, dz0, norms
+
+
+def lem_forward(
+    gates: Tensor, weight_y: Tensor, weight_z: Tensor, y0: Tensor, z0: Tensor, dt: float, steps: Steps
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """y [N, H], y_n [B, H], z [N, H], z_n [B, H], and what is made of `gates` [N, 4H] in its memory."""
+    scans, y_n, z_n = _scans(), torch.empty_like(y0), torch.empty_like(z0)
+    y, z = empty(gates.shape[0], y0.shape[1], like=gates), empty(gates.shape[0], y0.shape[1], like=gates)
+    scans.lem_forward(
+        gates.dtype == torch.float64,
+        _steps(scans, gates.shape[0], y0, steps),
+        torch.get_num_threads(),
+        dt,
+        weight_y.data_ptr(),
+        weight_z.data_ptr(),
+        gates.data_ptr(),
+        y0.data_ptr(),
+        z0.data_ptr(),
+        y.data_ptr(),
+        z.data_ptr(),
+        y_n.data_ptr(),
+        z_n.data_ptr(),
+    )
+    return y, y_n, z, z_n, gates
+
+
+def lem_backward(
+    dy: Tensor | None,
+    dy_n: Tensor | None,
+    dz_n: Tensor | None,
+    gates: Tensor,
+    y: Tensor,
+    z: Tensor,
+    weight_y: Tensor,
+    weight_z: Tensor,
+    y0: Tensor,
+    z0: Tensor,
+    dt: float,
+    steps: Steps,
+    cut: int,
+    clip: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of the pre-activations [N, 4H], of y0, of z0; norms [2, N] of dL/dy_t and dL/dz_t."""
+    scans, da, dy0, dz0 = _scans(), empty(*gates.shape, like=gates), torch.empty_like(y0), torch.empty_like(z0)
+    norms = gates.new_empty((2, gates.shape[0]))
+    scans.lem_backward(
+        gates.dtype == torch.float64,
+        _steps(scans, gates.shape[0], y0, steps, cut, clip),
+        torch.get_num_threads(),
+        dt,
+        weight_y.data_ptr(),
+        weight_z.data_ptr(),
+        _address(dy),
+        _address(dy_n),
+        _address(dz_n),
+        gates.data_ptr(),
+        y.data_ptr(),
+        z.data_ptr(),
+        y0.data_ptr(),
+        z0.data_ptr(),
+        da.data_ptr(),
+        dy0.data_ptr(),
+        dz0.data_ptr(),
+        norms.data_ptr(),
+    )
+    return da, dy0, dz0, norms
+
+
 def linear(x: Tensor, a: Tensor, h0: Tensor, steps: Steps) -> Tensor:
     """h [N, H] of hₜ = aₜ hₜ₋₁ + xₜ, real or complex; a [N, H], dense or one row expanded."""
     scans, h = _scans(), empty(*x.shape, like=x)

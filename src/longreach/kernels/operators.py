@@ -1,4 +1,4 @@
-"""The scans to call: longreach::elman, gru and lstm behind functions of the reference's names and signatures.
+"""The scans to call: longreach::elman and the others behind functions of the reference's names and signatures.
 
 Forward mode derivatives are the reference's, step by step: those of the operators go backward only.
 """
@@ -45,6 +45,27 @@ _LSTM = Family(
     reference=reference.lstm,
     compiled=compiled.lstm_forward,
     compiled_backward=compiled.lstm_backward,
+)
+
+_CORNN = Family(
+    "cornn",
+    tensors=("x", "weight_ih", "weight_hh", "bias", "y0", "z0"),
+    settings=("float dt", "float gamma", "float epsilon"),
+    results=("y", "y_n", "z_n"),
+    saved=(1, 1),
+    reference=reference.cornn,
+    compiled=compiled.cornn_forward,
+    compiled_backward=compiled.cornn_backward,
+)
+_LEM = Family(
+    "lem",
+    tensors=("x", "weight_ih", "weight_y", "weight_z", "bias", "y0", "z0"),
+    settings=("float dt",),
+    results=("y", "y_n", "z_n"),
+    saved=(1, 4),
+    reference=reference.lem,
+    compiled=compiled.lem_forward,
+    compiled_backward=compiled.lem_backward,
 )
 
 
@@ -156,6 +177,79 @@ def lstm(
         return _LSTM.run_reference(tensors, None, walk)
     h, h_n, c_n, _, _ = _LSTM(*tensors, probe, *walk)
     return h, h_n, c_n
+
+
+@widened
+def cornn(
+    x: Float[Tensor, "N I"],
+    weight_ih: Float[Tensor, "H I"] | None,
+    weight_hh: Float[Tensor, "H K"],
+    bias: Float[Tensor, "H"] | None,
+    y0: Float[Tensor, "B H"],
+    z0: Float[Tensor, "B H"],
+    *,
+    dt: float,
+    gamma: float,
+    epsilon: float,
+    batch_sizes: Int[Tensor, "T"] | None = None,
+    reverse: bool = False,
+    resets: Bool[Tensor, "N"] | None = None,
+    cut: int = 0,
+    clip: float = inf,
+    probe: Float[Tensor, "2 N"] | None = None,
+) -> tuple[Float[Tensor, "N H"], Float[Tensor, "B H"], Float[Tensor, "B H"]]:
+    """zₜ = zₜ₋₁ + Δt (tanh(W_ih xₜ + b + W_hh [yₜ₋₁ zₜ₋₁]) - γ yₜ₋₁ - ε zₜ₋₁),  yₜ = yₜ₋₁ + Δt zₜ;  y, y_n, z_n.
+
+    See reference.cornn and walk.walk. weight_hh [H, 2H].
+
+    Cost    N (I + 2H) H multiplications and additions forward, twice that backward; on the CPU 12 NH bytes kept, in
+            float32, beside x
+    Errors  ArgumentError, before any work, if shapes, types or devices do not fit
+    """
+    weights = {"weight_hh": (weight_hh, (1, 2)), "bias": (bias, (1,))}
+    check(1, x, weight_ih, weights, {"y0": y0, "z0": z0}, batch_sizes, resets, cut, clip, probe)
+    tensors = x, weight_ih, weight_hh, bias, y0, z0
+    walk = batch_sizes, reverse, resets, dt, gamma, epsilon, cut, clip
+    if _in_forward_mode(clip, probe):
+        return _CORNN.run_reference(tensors, None, walk)
+    y, y_n, z_n, _, _ = _CORNN(*tensors, probe, *walk)
+    return y, y_n, z_n
+
+
+@widened
+def lem(
+    x: Float[Tensor, "N I"],
+    weight_ih: Float[Tensor, "G I"] | None,
+    weight_y: Float[Tensor, "K H"],
+    weight_z: Float[Tensor, "H H"],
+    bias: Float[Tensor, "G"] | None,
+    y0: Float[Tensor, "B H"],
+    z0: Float[Tensor, "B H"],
+    *,
+    dt: float,
+    batch_sizes: Int[Tensor, "T"] | None = None,
+    reverse: bool = False,
+    resets: Bool[Tensor, "N"] | None = None,
+    cut: int = 0,
+    clip: float = inf,
+    probe: Float[Tensor, "2 N"] | None = None,
+) -> tuple[Float[Tensor, "N H"], Float[Tensor, "B H"], Float[Tensor, "B H"]]:
+    """δ, δ' = Δt σ(…),  zₜ = (1 - δ) zₜ₋₁ + δ tanh(… yₜ₋₁ …),  yₜ = (1 - δ') yₜ₋₁ + δ' tanh(… zₜ …);  y, y_n, z_n.
+
+    See reference.lem and walk.walk. weight_ih [4H, I] is of δ, δ', z and y, weight_y [3H, H] of the first three.
+
+    Cost    4 N (I + H) H multiplications and additions forward, twice that backward; on the CPU 24 NH bytes kept, in
+            float32, beside x
+    Errors  ArgumentError, before any work, if shapes, types or devices do not fit
+    """
+    weights = {"weight_y": (weight_y, (3, 1)), "weight_z": (weight_z, (1, 1)), "bias": (bias, (4,))}
+    check(4, x, weight_ih, weights, {"y0": y0, "z0": z0}, batch_sizes, resets, cut, clip, probe)
+    tensors = x, weight_ih, weight_y, weight_z, bias, y0, z0
+    walk = batch_sizes, reverse, resets, dt, cut, clip
+    if _in_forward_mode(clip, probe):
+        return _LEM.run_reference(tensors, None, walk)
+    y, y_n, z_n, _, _ = _LEM(*tensors, probe, *walk)
+    return y, y_n, z_n
 
 
 def _in_forward_mode(clip: float, probe: Tensor | None) -> bool:

@@ -127,6 +127,89 @@ def lstm(
     return _outputs(states, h0), h_n, c_n
 
 
+@widened
+def cornn(
+    x: Float[Tensor, "N I"],
+    weight_ih: Float[Tensor, "H I"] | None,
+    weight_hh: Float[Tensor, "H K"],
+    bias: Float[Tensor, "H"] | None,
+    y0: Float[Tensor, "B H"],
+    z0: Float[Tensor, "B H"],
+    *,
+    dt: float,
+    gamma: float,
+    epsilon: float,
+    **steps: Unpack[Steps],
+) -> tuple[Float[Tensor, "N H"], Float[Tensor, "B H"], Float[Tensor, "B H"]]:
+    """Steps of `cornn_step`;  gives y, y_n and z_n."""
+
+    def step(from_x: Tensor, state: State, probe: Probe) -> State:
+        return cornn_step(from_x, state, weight_hh, dt, gamma, epsilon, probe)
+
+    states, (y_n, z_n) = walk(step, _project(x, weight_ih, bias), (y0, z0), **steps)
+    return _outputs(states, y0), y_n, z_n
+
+
+def cornn_step(
+    from_x: Tensor,
+    state: State,
+    weight_hh: Tensor,
+    dt: float,
+    gamma: float,
+    epsilon: float,
+    probe: Probe = (None, None),
+) -> State:
+    """zₜ = zₜ₋₁ + Δt (tanh(W [yₜ₋₁ zₜ₋₁] + xₜ) - γ yₜ₋₁ - ε zₜ₋₁),   yₜ = yₜ₋₁ + Δt zₜ.
+
+    (Rusch & Mishra 2021, arXiv 2010.00951, equation 3)
+    """
+    y, z = state
+    force = torch.tanh(from_x + linear(torch.cat((y, z), 1), weight_hh))
+    z = border.report(z + dt * (force - gamma * y - epsilon * z), probe[1])  # before y is made of it
+    return border.report(y + dt * z, probe[0]), z
+
+
+@widened
+def lem(
+    x: Float[Tensor, "N I"],
+    weight_ih: Float[Tensor, "G I"] | None,
+    weight_y: Float[Tensor, "K H"],
+    weight_z: Float[Tensor, "H H"],
+    bias: Float[Tensor, "G"] | None,
+    y0: Float[Tensor, "B H"],
+    z0: Float[Tensor, "B H"],
+    *,
+    dt: float,
+    **steps: Unpack[Steps],
+) -> tuple[Float[Tensor, "N H"], Float[Tensor, "B H"], Float[Tensor, "B H"]]:
+    """Steps of `lem_step`;  gives y, y_n and z_n."""
+
+    def step(from_x: Tensor, state: State, probe: Probe) -> State:
+        return lem_step(from_x, state, weight_y, weight_z, dt, probe)
+
+    states, (y_n, z_n) = walk(step, _project(x, weight_ih, bias), (y0, z0), **steps)
+    return _outputs(states, y0), y_n, z_n
+
+
+def lem_step(
+    from_x: Tensor,
+    state: State,
+    weight_y: Tensor,
+    weight_z: Tensor,
+    dt: float,
+    probe: Probe = (None, None),
+) -> State:
+    """δ, δ' = Δt σ(W yₜ₋₁ + …),  zₜ = (1 - δ) zₜ₋₁ + δ tanh(W_y yₜ₋₁ + …),  yₜ = (1 - δ') yₜ₋₁ + δ' tanh(W_z zₜ + …).
+
+    … is a part of xₜ; in the order δ, δ', z, y (Rusch, Mishra, Erichson & Mahoney 2022, arXiv 2110.04744, equation 3).
+    """
+    y, z = state
+    (fast, slow, of_z, of_y), (fast_y, slow_y, z_y) = from_x.chunk(4, 1), linear(y, weight_y).chunk(3, 1)
+    d_z, d_y = dt * torch.sigmoid(fast + fast_y), dt * torch.sigmoid(slow + slow_y)
+    z = border.report((1 - d_z) * z + d_z * torch.tanh(of_z + z_y), probe[1])  # before y is made of it
+    return border.report((1 - d_y) * y + d_y * torch.tanh(of_y + linear(z, weight_z)), probe[0]), z
+
+
 def _project(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     if weight is not None:
         return linear(x, weight, bias)

@@ -61,7 +61,7 @@ void elman_forward(const Steps& s, const Elman& e, const Panels<T>& W, T* kept, 
             __builtin_prefetch(kept + (row + r) * H + j, 1);
             __builtin_prefetch(h + (row + r) * H + j, 1);
         };
-        product<T, 1>(before.data(), W, n, t, room, soon, [&](int64_t r, int64_t j, const Vector<T>* sums) {
+        product<T, 1, 1>({{before.data(), H}}, W, n, t, room, soon, [&](int64_t r, int64_t j, const Vector<T>* sums) {
             T *kept_row = kept + (row + r) * H + j, *h_row = h + (row + r) * H + j;
             const int64_t mine = H - j;
             const Vector<T> slope = slopes ? load(slopes + j, mine) : Vector<T>{};

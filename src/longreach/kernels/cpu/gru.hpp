@@ -19,7 +19,7 @@ void gru_forward(const Steps& s, const Panels<T>& W, const T* bias, T* gates, co
             __builtin_prefetch(h + (row + i) * H + j, 1);
             __builtin_prefetch(m + (row + i) * H + j, 1);
         };
-        product<T, 3>(before.data(), W, n, t, room, soon, [&](int64_t i, int64_t j, const Vector<T>* sums) {
+        product<T, 3, 1>({{before.data(), H}}, W, n, t, room, soon, [&](int64_t i, int64_t j, const Vector<T>* sums) {
             T* g = gates + (row + i) * 3 * H + j;
             const int64_t at = (row + i) * H + j, mine = H - j;
             const Vector<T> r = sigmoid<T>(sums[0] + load(g, mine));

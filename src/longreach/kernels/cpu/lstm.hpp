@@ -22,7 +22,7 @@ void lstm_forward(const Steps& s, const Panels<T>& W, const T* p, T* gates, cons
             __builtin_prefetch(h + (row + r) * H + j, 1);
             __builtin_prefetch(c + (row + r) * H + j, 1);
         };
-        product<T, 4>(before.data(), W, n, t, room, soon, [&](int64_t r, int64_t j, const Vector<T>* sums) {
+        product<T, 4, 1>({{before.data(), H}}, W, n, t, room, soon, [&](int64_t r, int64_t j, const Vector<T>* sums) {
             T* gate = gates + (row + r) * 4 * H + j;
             const int64_t at = (row + r) * H + j, mine = H - j;
             const Vector<T> earlier = load(cells_before[r] + j, mine);

@@ -16,27 +16,26 @@ template <class T, class Row, class Units> void pack_transposed(const T* W, int6
     }
 }
 
-// W [G H, H] for h W': the G gates of a vector of units side by side
-template <class T> void pack_gates(const T* W, int64_t G, const Panels<T>& to, int64_t share, int64_t shares) {
-    const int64_t H = to.K;
+// W [G H, K] for h W': the G gates of a vector of units side by side
+template <class T> void pack_gates(const T* W, int64_t G, int64_t H, const Panels<T>& to, int64_t share, int64_t shares) {
     int64_t i = 0;
     to.each([&](int64_t column, int64_t vectors, T* panel) {
         if (i++ % shares != share) return;
         const auto gate = [&](int64_t c) { return (column / LANES<T> + c) % G; };
         const auto unit = [&](int64_t c) { return (column / LANES<T> + c) / G * LANES<T>; };
-        pack_transposed(W, H, vectors, [&](int64_t c) { return gate(c) * H + unit(c); }, [&](int64_t c) { return H - unit(c); }, panel);
+        pack_transposed(W, to.K, vectors, [&](int64_t c) { return gate(c) * H + unit(c); }, [&](int64_t c) { return H - unit(c); }, panel);
     });
 }
 
-// W [G H, H] for da W: rows as they are
+// W [K, columns] for da W: rows as they are
 template <class T> void pack_rows(const T* W, const Panels<T>& to, int64_t share, int64_t shares) {
-    const int64_t H = to.columns;
+    const int64_t columns = to.columns;
     int64_t i = 0;
     to.each([&](int64_t j, int64_t vectors, T* panel) {
         if (i++ % shares != share) return;
         for (int64_t k = 0; k < to.K; k++)
             for (int64_t c = 0; c < vectors; c++)
-                store(panel + (k * vectors + c) * LANES<T>, load(W + k * H + j + c * LANES<T>, H - j - c * LANES<T>));
+                store(panel + (k * vectors + c) * LANES<T>, load(W + k * columns + j + c * LANES<T>, columns - j - c * LANES<T>));
     });
 }
 

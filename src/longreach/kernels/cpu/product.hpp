@@ -192,12 +192,12 @@ template <class T> struct Room {
     Vector<T>* sums() { return reinterpret_cast<Vector<T>*>(gathered.data); }
 };
 
-// done(row, unit, sums [G]) for the sums over k of rows[row][k] W[k][gate, unit ...], a vector of units at a time;
-// soon(row, unit) long enough before that what `done` will touch can be fetched.
-template <class T, int G, class Soon, class Done>
-void product(const T* const* rows, const Panels<T>& W, int64_t n, int64_t time, Room<T>& room, Soon&& soon, Done&& done) {
+// done(row, unit, sums [G]) for the sums over k of (left[0][row], left[1][row] ...)[k] W[k][gate, unit ...], a vector of
+// units at a time; soon(row, unit) long enough before that what `done` will touch can be fetched.
+template <class T, int G, int PARTS, class Soon, class Done>
+void product(const Columns<T> (&left)[PARTS], const Panels<T>& W, int64_t n, int64_t time, Room<T>& room, Soon&& soon, Done&& done) {
     if (W.streamed) {
-        lay_out<T, 1>({{rows, W.K}}, W, n, room.left.data);
+        lay_out<T, PARTS>(left, W, n, room.left.data);
         return streamed_product<T, G>(room.left.data, W, n, time, room.sums(), soon, done);
     }
     constexpr int WIDEST = G == 1 ? 4 : G;
@@ -205,13 +205,16 @@ void product(const T* const* rows, const Panels<T>& W, int64_t n, int64_t time, 
         as_constant<WIDEST>(vectors, [&](auto C) {
             in_pieces(n, TILE_ROWS<C.value>, [&](int64_t from, int64_t count) {
                 as_constant<TILE_ROWS<C.value>>(count, [&](auto R) {
-                    const T* a[R.value];
-                    for (int r = 0; r < R.value; r++) {
-                        a[r] = rows[from + r];
+                    for (int r = 0; r < R.value; r++)
                         for (int c = 0; c < C.value; c += G) soon(from + r, column / G + c * LANES<T>);
-                    }
                     Vector<T> total[R.value][C.value] = {};
-                    multiply<T, R.value, C.value>([&a](int r, int64_t k) __attribute__((always_inline)) { return a[r][k]; }, panel, W.K, total);
+                    const T* w = panel;
+                    for (const Columns<T>& part : left) {
+                        const T* a[R.value];
+                        for (int r = 0; r < R.value; r++) a[r] = part.rows[from + r];
+                        multiply<T, R.value, C.value>([&a](int r, int64_t k) __attribute__((always_inline)) { return a[r][k]; }, w, part.count, total);
+                        w += part.count * C.value * LANES<T>;
+                    }
                     for (int r = 0; r < R.value; r++)
                         for (int c = 0; c < C.value; c += G) done(from + r, column / G + c * LANES<T>, total[r] + c);
                 });

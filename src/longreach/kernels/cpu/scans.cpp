@@ -4,8 +4,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "cornn.hpp"
 #include "elman.hpp"
 #include "gru.hpp"
+#include "lem.hpp"
 #include "linear.hpp"
 #include "lstm.hpp"
 #include "pack.hpp"
@@ -94,7 +96,7 @@ void elman_forward(bool wide, const Steps& s, int64_t threads, int activation, d
         const int64_t rows = shares.largest();
         Weights<T> w(s.H, s.H, 1, rows);
         const int64_t p = packers(s.H * s.H, threads);
-        in_parallel(p, [&](int64_t i) { pack_gates(at<T>(weights), 1, w.panels, i, p); });
+        in_parallel(p, [&](int64_t i) { pack_gates(at<T>(weights), 1, s.H, w.panels, i, p); });
         shares.run([&](int64_t first, int64_t last) {
             ::elman_forward<T>(s, e, w.panels, at<T>(kept), at<T>(h0), at<T>(h), at<T>(h_n), first, last);
         });
@@ -124,7 +126,7 @@ void gru_forward(bool wide, const Steps& s, int64_t threads, Address weights, Ad
         const int64_t rows = shares.largest();
         Weights<T> w(s.H, 3 * padded<T>(s.H), 3, rows);
         const int64_t p = packers(3 * s.H * s.H, threads);
-        in_parallel(p, [&](int64_t i) { pack_gates(at<T>(weights), 3, w.panels, i, p); });
+        in_parallel(p, [&](int64_t i) { pack_gates(at<T>(weights), 3, s.H, w.panels, i, p); });
         shares.run([&](int64_t first, int64_t last) {
             ::gru_forward<T>(s, w.panels, at<T>(bias), at<T>(gates), at<T>(h0), at<T>(h), at<T>(m), at<T>(h_n), first, last);
         });
@@ -155,7 +157,7 @@ void lstm_forward(bool wide, const Steps& s, int64_t threads, Address weights, A
         const int64_t rows = shares.largest();
         Weights<T> w(s.H, 4 * padded<T>(s.H), 4, rows);
         const int64_t p = packers(4 * s.H * s.H, threads);
-        in_parallel(p, [&](int64_t i) { pack_gates(at<T>(weights), 4, w.panels, i, p); });
+        in_parallel(p, [&](int64_t i) { pack_gates(at<T>(weights), 4, s.H, w.panels, i, p); });
         shares.run([&](int64_t first, int64_t last) {
             ::lstm_forward<T>(s, w.panels, at<T>(peephole), at<T>(gates), at<T>(h0), at<T>(c0), at<T>(h), at<T>(c), at<T>(h_n), at<T>(c_n), first, last);
         });
@@ -174,6 +176,73 @@ void lstm_backward(bool wide, const Steps& s, int64_t threads, Address weights, 
         shares.run([&](int64_t first, int64_t last) {
             ::lstm_backward<T>(s, w.panels, at<T>(peephole), at<T>(dh), at<T>(dh_n), at<T>(dc_n), at<T>(gates), at<T>(c), at<T>(c0), at<T>(da), at<T>(dh0),
                              at<T>(dc0), at<T>(norms), first, last);
+        });
+    });
+}
+
+void cornn_forward(bool wide, const Steps& s, int64_t threads, double dt, double gamma, double epsilon, Address weights, Address force, Address y0,
+                   Address z0, Address y, Address z, Address y_n, Address z_n) {
+    const Oscillators o{dt, gamma, epsilon};
+    typed(wide, [&](auto zero) {
+        using T = decltype(zero);
+        const Shares shares(s, threads);
+        Weights<T> w(2 * s.H, s.H, 1, shares.largest());
+        const int64_t p = packers(2 * s.H * s.H, threads);
+        in_parallel(p, [&](int64_t i) { pack_gates(at<T>(weights), 1, s.H, w.panels, i, p); });
+        shares.run([&](int64_t first, int64_t last) {
+            ::cornn_forward<T>(s, o, w.panels, at<T>(force), at<T>(y0), at<T>(z0), at<T>(y), at<T>(z), at<T>(y_n), at<T>(z_n), first, last);
+        });
+    });
+}
+
+void cornn_backward(bool wide, const Steps& s, int64_t threads, double dt, double gamma, double epsilon, Address weights, Address dy, Address dy_n,
+                    Address dz_n, Address force, Address da, Address dy0, Address dz0, Address norms) {
+    const Oscillators o{dt, gamma, epsilon};
+    typed(wide, [&](auto zero) {
+        using T = decltype(zero);
+        const Shares shares(s, threads);
+        Weights<T> w(s.H, 2 * s.H, 1, shares.largest());
+        const int64_t p = packers(2 * s.H * s.H, threads);
+        in_parallel(p, [&](int64_t i) { pack_rows(at<T>(weights), w.panels, i, p); });
+        shares.run([&](int64_t first, int64_t last) {
+            ::cornn_backward<T>(s, o, w.panels, at<T>(dy), at<T>(dy_n), at<T>(dz_n), at<T>(force), at<T>(da), at<T>(dy0), at<T>(dz0), at<T>(norms), first, last);
+        });
+    });
+}
+
+void lem_forward(bool wide, const Steps& s, int64_t threads, double dt, Address weight_y, Address weight_z, Address gates, Address y0, Address z0, Address y,
+                 Address z, Address y_n, Address z_n) {
+    typed(wide, [&](auto zero) {
+        using T = decltype(zero);
+        const Shares shares(s, threads);
+        const int64_t rows = shares.largest();
+        Weights<T> of_y(s.H, 3 * padded<T>(s.H), 3, rows), of_z(s.H, s.H, 1, rows);
+        const int64_t p = packers(4 * s.H * s.H, threads);
+        in_parallel(p, [&](int64_t i) {
+            pack_gates(at<T>(weight_y), 3, s.H, of_y.panels, i, p);
+            pack_gates(at<T>(weight_z), 1, s.H, of_z.panels, i, p);
+        });
+        shares.run([&](int64_t first, int64_t last) {
+            ::lem_forward<T>(s, dt, of_y.panels, of_z.panels, at<T>(gates), at<T>(y0), at<T>(z0), at<T>(y), at<T>(z), at<T>(y_n), at<T>(z_n), first, last);
+        });
+    });
+}
+
+void lem_backward(bool wide, const Steps& s, int64_t threads, double dt, Address weight_y, Address weight_z, Address dy, Address dy_n, Address dz_n,
+                  Address gates, Address y, Address z, Address y0, Address z0, Address da, Address dy0, Address dz0, Address norms) {
+    typed(wide, [&](auto zero) {
+        using T = decltype(zero);
+        const Shares shares(s, threads);
+        const int64_t rows = shares.largest();
+        Weights<T> of_y(3 * s.H, s.H, 1, rows), of_z(s.H, s.H, 1, rows);
+        const int64_t p = packers(4 * s.H * s.H, threads);
+        in_parallel(p, [&](int64_t i) {
+            pack_rows(at<T>(weight_y), of_y.panels, i, p);
+            pack_rows(at<T>(weight_z), of_z.panels, i, p);
+        });
+        shares.run([&](int64_t first, int64_t last) {
+            ::lem_backward<T>(s, dt, of_y.panels, of_z.panels, at<T>(dy), at<T>(dy_n), at<T>(dz_n), at<T>(gates), at<T>(y), at<T>(z), at<T>(y0), at<T>(z0),
+                            at<T>(da), at<T>(dy0), at<T>(dz0), at<T>(norms), first, last);
         });
     });
 }
@@ -211,6 +280,10 @@ NB_MODULE(MODULE, m) {
     m.def("gru_backward", &calls::gru_backward, released);
     m.def("lstm_forward", &calls::lstm_forward, released);
     m.def("lstm_backward", &calls::lstm_backward, released);
+    m.def("cornn_forward", &calls::cornn_forward, released);
+    m.def("cornn_backward", &calls::cornn_backward, released);
+    m.def("lem_forward", &calls::lem_forward, released);
+    m.def("lem_backward", &calls::lem_backward, released);
     m.def("linear", &calls::linear, released);
     m.def("diagonal", &calls::diagonal, released);
     m.def("use_large_pages", &use_large_pages);
