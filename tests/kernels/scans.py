@@ -111,8 +111,8 @@ def batch_sizes(lengths: list[int]) -> Tensor:
 
 
 def fixed(like: Tensor) -> Tensor:
-    """An error to send back that is the same for every implementation."""
-    return torch.cos(torch.arange(like.numel(), dtype=torch.float64) + 1).view(like.shape).to(like.dtype)
+    """An error to send back that is the same for every implementation, in float32 and float64."""
+    return torch.cos(torch.arange(like.numel(), dtype=torch.float64) + 1).float().view(like.shape).to(like.dtype)
 
 
 def results(scan: Callable[..., tuple[Tensor, ...]], problem: Problem) -> Mapping[str, Tensor]:
