@@ -17,12 +17,13 @@ from longreach.kernels.native import Steps
 
 Gradients = tuple[Tensor | None, ...]
 
+FULL = 8  # sequences for each thread that fill the tiles of a product
 MANY = 1024  # rows of a product that pay for turning its result round
 
 
-def in_memory(batch_sizes: Tensor | None, reverse: bool, resets: Tensor | None) -> Steps:
+def in_memory(batch_sizes: Tensor | None, reverse: bool, resets: Tensor | None, keeps: bool = True) -> Steps:
     """The steps, by tensors that lie in memory as the compiled scans read them."""
-    return Steps(_dense(batch_sizes), reverse, _dense(resets))
+    return Steps(_dense(batch_sizes), reverse, _dense(resets), keeps)
 
 
 def elman_keeps(activation: str, decay: float, rate: float) -> bool:
@@ -146,9 +147,14 @@ def lstm_forward(
     steps: Steps,
 ) -> tuple[Tensor, ...]:
     """h, h_n, c_n; c and the gates i, f, g, o."""
-    a = _project(x, weight_ih, _sum(bias_ih, bias_hh))
+    bias = _sum(bias_ih, bias_hh)
+    given = (
+        native.Input(x.contiguous(), weight_ih.contiguous(), _or_zeros(bias, weight_hh))
+        if (weight_ih is not None and _is_for_the_scan(x, h0))
+        else _project(x, weight_ih, bias)
+    )
     h, h_n, c, c_n, gates = native.lstm_forward(
-        a, weight_hh.contiguous(), _dense(peephole), h0.contiguous(), c0.contiguous(), steps
+        given, weight_hh.contiguous(), _dense(peephole), h0.contiguous(), c0.contiguous(), steps
     )
     return h, h_n, c_n, c, gates
 
@@ -295,6 +301,15 @@ def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
     if one is None or other is None:
         return other if one is None else one
     return one + other
+
+
+def _or_zeros(bias: Tensor | None, weight: Tensor) -> Tensor:
+    return weight.new_zeros(weight.shape[0]) if bias is None else bias
+
+
+def _is_for_the_scan(x: Tensor, h0: Tensor) -> bool:
+    """Whether W x is better made step by step: not written and read again, where tiles have rows to fill them."""
+    return h0.shape[0] >= FULL * torch.get_num_threads() and x.shape[1] <= h0.shape[1]
 
 
 def _project(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

@@ -84,7 +84,7 @@ class Family:
             return self.forward(*args)
         if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
             return _Forward.apply(self, None, *args)  # type: ignore[return-value]
-        return self._run(*args)
+        return self._run(*args, keeps=False)
 
     def split(self, args: Sequence[Any]) -> tuple[Any, ...]:
         """Of the operator's arguments: tensors; probe; the walk."""
@@ -115,13 +115,14 @@ class Family:
         norms, *found = _pulled_back(results, (probe, *_only(tensors, wanted)), errors)
         return *_with([x.new_empty(0)] * len(wanted), wanted, found), norms
 
-    def _run(self, *args: Any) -> tuple[Any, ...]:
+    def _run(self, *args: Any, keeps: bool = True) -> tuple[Any, ...]:
         tensors, _, walk = self.split(args)
         batch_sizes, x, h0 = walk[0], args[0], args[self.start]
         if batch_sizes is not None:
             check_batch_sizes(batch_sizes, x.shape[0], h0.shape[0])
         if _is_compiled(x):
-            return self.compiled(*tensors, in_memory(*walk[:3]), *walk[3:-2])
+            batch_sizes, reverse, resets, *settings = walk[:-2]
+            return self.compiled(*tensors, in_memory(batch_sizes, reverse, resets, keeps), *settings)
         with torch.no_grad():
             results = self.run_reference(tensors, None, walk)
         # without a step, what comes out is what went in; but what an operator gives has memory of its own
@@ -242,7 +243,7 @@ def _is_alone(x: Tensor, weight: Tensor) -> bool:
         and torch._C._len_torch_function_stack() == 0
         and not torch._C._are_functorch_transforms_active()
         and not torch.is_autocast_enabled(x.device.type)
-        and not torch._C._autograd._profiler_enabled()
+        and not torch.autograd._profiler_enabled()  # pyright: ignore[reportPrivateImportUsage]
         and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
     )
 

@@ -28,6 +28,15 @@ class Steps(NamedTuple):
     batch_sizes: Tensor | None = None
     reverse: bool = False
     resets: Tensor | None = None
+    keeps: bool = True  # what the backward pass wants; else it need not be written down
+
+
+class Input(NamedTuple):
+    """What the scan itself is to make the input's part of: W x + b at every step."""
+
+    x: Tensor
+    weight: Tensor
+    bias: Tensor
 
 
 def built() -> bool:
@@ -177,9 +186,10 @@ def elman_backward(
 def gru_forward(
     gates: Tensor, weight: Tensor, bias: Tensor | None, h0: Tensor, steps: Steps
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """h [N, H], h_n [B, H], the gates r, z, n [N, 3H] in the memory of `gates`, and W_n h + b_n [N, H]."""
+    """h [N, H], h_n [B, H]; if kept, r, z, n [N, 3H] in the memory of `gates`, and W_n h + b_n [N, H]."""
     scans, h_n = _scans(), torch.empty_like(h0)
-    h, m = empty(gates.shape[0], h0.shape[1], like=gates), empty(gates.shape[0], h0.shape[1], like=gates)
+    h = empty(gates.shape[0], h0.shape[1], like=gates)
+    m = empty(gates.shape[0] if steps.keeps else 0, h0.shape[1], like=gates)
     scans.gru_forward(
         gates.dtype == torch.float64,
         _steps(scans, gates.shape[0], h0, steps),
@@ -189,10 +199,10 @@ def gru_forward(
         gates.data_ptr(),
         h0.data_ptr(),
         h.data_ptr(),
-        m.data_ptr(),
+        m.data_ptr() if steps.keeps else 0,
         h_n.data_ptr(),
     )
-    return h, h_n, gates, m
+    return h, h_n, gates if steps.keeps else gates[:0], m
 
 
 def gru_backward(
@@ -230,18 +240,33 @@ def gru_backward(
 
 
 def lstm_forward(
-    gates: Tensor, weight: Tensor, peephole: Tensor | None, h0: Tensor, c0: Tensor, steps: Steps
+    given: Tensor | Input, weight: Tensor, peephole: Tensor | None, h0: Tensor, c0: Tensor, steps: Steps
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """h [N, H], h_n [B, H], c [N, H], c_n [B, H], and the gates i, f, g, o [N, 4H] in the memory of `gates`."""
+    """h [N, H], h_n [B, H], c [N, H], c_n [B, H], and the gates i, f, g, o [N, 4H]: no row if they are not kept.
+
+    given   the input's part of the pre-activations, [N, 4H], which is used up; or what to make it of
+    """
     scans, h_n, c_n = _scans(), torch.empty_like(h0), torch.empty_like(c0)
-    h, c = empty(gates.shape[0], h0.shape[1], like=gates), empty(gates.shape[0], h0.shape[1], like=gates)
+    if isinstance(given, Input):
+        x, input_weight, bias = given
+        gates = empty(x.shape[0] if steps.keeps else 0, weight.shape[0], like=h0)
+    else:
+        x = input_weight = bias = None
+        gates = given
+    rows, hidden = (gates if x is None else x).shape[0], h0.shape[1]
+    h, c = empty(rows, hidden, like=h0), empty(rows, hidden, like=h0)
     scans.lstm_forward(
-        gates.dtype == torch.float64,
-        _steps(scans, gates.shape[0], h0, steps),
+        h0.dtype == torch.float64,
+        _steps(scans, rows, h0, steps),
         torch.get_num_threads(),
         weight.data_ptr(),
         _address(peephole),
+        _address(x),
+        0 if x is None else x.shape[1],
+        _address(input_weight),
+        _address(bias),
         gates.data_ptr(),
+        steps.keeps,
         h0.data_ptr(),
         c0.data_ptr(),
         h.data_ptr(),
@@ -249,7 +274,7 @@ def lstm_forward(
         h_n.data_ptr(),
         c_n.data_ptr(),
     )
-    return h, h_n, c, c_n, gates
+    return h, h_n, c, c_n, gates if steps.keeps else gates[:0]
 
 
 def lstm_backward(

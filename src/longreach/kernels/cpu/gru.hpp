@@ -4,7 +4,7 @@
 
 namespace {
 
-// W: panels of one vector of units, its three gates side by side.  gates [N, 3H]: a comes in, r, z, n go out.  m [N, H].
+// W: panels of one vector of units, its three gates side by side.  gates [N, 3H]: a comes in, r, z, n go out.  m [N, H]; null: neither is kept.
 template <class T>
 void gru_forward(const Steps& s, const Panels<T>& W, const T* bias, T* gates, const T* h0, T* h, T* m, T* h_n, int64_t first, int64_t last) {
     const Walk<T> walk(s, first, last);
@@ -17,7 +17,7 @@ void gru_forward(const Steps& s, const Panels<T>& W, const T* bias, T* gates, co
             const T* gate = gates + (row + i) * 3 * H + j;
             for (int g = 0; g < 3; g++) __builtin_prefetch(gate + g * H, 1);
             __builtin_prefetch(h + (row + i) * H + j, 1);
-            __builtin_prefetch(m + (row + i) * H + j, 1);
+            if (m) __builtin_prefetch(m + (row + i) * H + j, 1);
         };
         product<T, 3, 1>({{before.data(), H}}, W, n, t, room, soon, [&](int64_t i, int64_t j, const Vector<T>* sums) {
             T* g = gates + (row + i) * 3 * H + j;
@@ -26,10 +26,12 @@ void gru_forward(const Steps& s, const Panels<T>& W, const T* bias, T* gates, co
             const Vector<T> z = sigmoid<T>(sums[1] + load(g + H, mine));
             const Vector<T> recurrent = bias ? sums[2] + load(bias + j, mine) : sums[2];
             const Vector<T> candidate = hyperbolic_tangent<T>(load(g + 2 * H, mine) + r * recurrent);
-            store(g, r, mine);
-            store(g + H, z, mine);
-            store(g + 2 * H, candidate, mine);
-            store(m + at, recurrent, mine);
+            if (m) {
+                store(g, r, mine);
+                store(g + H, z, mine);
+                store(g + 2 * H, candidate, mine);
+                store(m + at, recurrent, mine);
+            }
             store(h + at, candidate + z * (load(before[i] + j, mine) - candidate), mine);
         });
     });

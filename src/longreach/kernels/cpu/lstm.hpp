@@ -5,40 +5,57 @@
 
 namespace {
 
-// W: panels of one vector of units, its four gates side by side.  gates [N, 4H]: a comes in, i, f, g, o go out.  p: or null.
+// Where the input's part of a comes from: of x [N, size] by the last rows of W, and bias [4H]; or, x null, it is in `gates`.
+template <class T> struct Input {
+    const T* x;
+    int64_t size;
+    const T* bias;
+};
+
+// W: panels of one vector of units, its four gates side by side.  p: or null.
+// gates [N, 4H]: a comes in, if there is no x; i, f, g, o go out, if it keeps them.
 template <class T>
-void lstm_forward(const Steps& s, const Panels<T>& W, const T* p, T* gates, const T* h0, const T* c0, T* h, T* c, T* h_n, T* c_n, int64_t first,
-                  int64_t last) {
+void lstm_forward(const Steps& s, const Panels<T>& W, const T* p, const Input<T>& input, T* gates, bool keeps, const T* h0, const T* c0, T* h, T* c, T* h_n,
+                  T* c_n, int64_t first, int64_t last) {
     const Walk<T> walk(s, first, last);
-    std::vector<const T*> before(walk.count), cells_before(walk.count);
+    std::vector<const T*> before(walk.count), cells_before(walk.count), inputs(walk.count);
     const int64_t H = s.H;
     Room<T> room(W, walk.count);
     walk.forwards([&](int64_t t, int64_t row, int64_t n) {
         walk.states_before(t, h, h0, before.data());
         walk.states_before(t, c, c0, cells_before.data());
+        for (int64_t r = 0; r < n; r++) inputs[r] = input.x + (row + r) * input.size;
         const auto soon = [&](int64_t r, int64_t j) {
             const T* gate = gates + (row + r) * 4 * H + j;
             for (int g = 0; g < 4; g++) __builtin_prefetch(gate + g * H, 1);
             __builtin_prefetch(h + (row + r) * H + j, 1);
             __builtin_prefetch(c + (row + r) * H + j, 1);
         };
-        product<T, 4, 1>({{before.data(), H}}, W, n, t, room, soon, [&](int64_t r, int64_t j, const Vector<T>* sums) {
+        const auto step = [&](int64_t r, int64_t j, Vector<T>* sums) __attribute__((always_inline)) {
             T* gate = gates + (row + r) * 4 * H + j;
+            const T* a = input.x ? input.bias + j : gate;
             const int64_t at = (row + r) * H + j, mine = H - j;
             const Vector<T> earlier = load(cells_before[r] + j, mine);
             const auto seen = [&](int64_t k, Vector<T> memory) { return p ? load(p + k * H + j, mine) * memory : Vector<T>{}; };
-            const Vector<T> i = sigmoid<T>(sums[0] + load(gate, mine) + seen(0, earlier));
-            const Vector<T> f = sigmoid<T>(sums[1] + load(gate + H, mine) + seen(1, earlier));
-            const Vector<T> g = hyperbolic_tangent<T>(sums[2] + load(gate + 2 * H, mine));
+            const Vector<T> i = sigmoid<T>(sums[0] + load(a, mine) + seen(0, earlier));
+            const Vector<T> f = sigmoid<T>(sums[1] + load(a + H, mine) + seen(1, earlier));
+            const Vector<T> g = hyperbolic_tangent<T>(sums[2] + load(a + 2 * H, mine));
             const Vector<T> cell = f * earlier + i * g;
-            const Vector<T> o = sigmoid<T>(sums[3] + load(gate + 3 * H, mine) + seen(2, cell));
-            store(gate, i, mine);
-            store(gate + H, f, mine);
-            store(gate + 2 * H, g, mine);
-            store(gate + 3 * H, o, mine);
+            const Vector<T> o = sigmoid<T>(sums[3] + load(a + 3 * H, mine) + seen(2, cell));
+            if (keeps) {
+                store(gate, i, mine);
+                store(gate + H, f, mine);
+                store(gate + 2 * H, g, mine);
+                store(gate + 3 * H, o, mine);
+            }
             store(c + at, cell, mine);
-            store(h + at, o * hyperbolic_tangent<T>(cell), mine);
-        });
+            sums[0] = cell;
+            sums[1] = o;
+        };
+        const auto squash = [&](int64_t r, int64_t j, const Vector<T>* sums) __attribute__((always_inline)) {
+            store(h + (row + r) * H + j, sums[1] * hyperbolic_tangent<T>(sums[0]), H - j);
+        };
+        product<T, 4, 2>({{before.data(), H}, {inputs.data(), input.size}}, W, n, t, room, soon, step, squash);
     });
     walk.last_states(h, h0, h_n);
     walk.last_states(c, c0, c_n);

@@ -16,14 +16,16 @@ template <class T, class Row, class Units> void pack_transposed(const T* W, int6
     }
 }
 
-// W [G H, K] for h W': the G gates of a vector of units side by side
-template <class T> void pack_gates(const T* W, int64_t G, int64_t H, const Panels<T>& to, int64_t share, int64_t shares) {
+// W [G H, K] for h W': the G gates of a vector of units side by side; as the panels' rows from `first` on
+template <class T>
+void pack_gates(const T* W, int64_t G, int64_t H, int64_t K, const Panels<T>& to, int64_t share, int64_t shares, int64_t first = 0) {
     int64_t i = 0;
     to.each([&](int64_t column, int64_t vectors, T* panel) {
         if (i++ % shares != share) return;
         const auto gate = [&](int64_t c) { return (column / LANES<T> + c) % G; };
         const auto unit = [&](int64_t c) { return (column / LANES<T> + c) / G * LANES<T>; };
-        pack_transposed(W, to.K, vectors, [&](int64_t c) { return gate(c) * H + unit(c); }, [&](int64_t c) { return H - unit(c); }, panel);
+        T* rows = panel + first * vectors * LANES<T>;
+        pack_transposed(W, K, vectors, [&](int64_t c) { return gate(c) * H + unit(c); }, [&](int64_t c) { return H - unit(c); }, rows);
     });
 }
 

@@ -152,10 +152,14 @@ template <class T, int PARTS> void lay_out(const Columns<T> (&left)[PARTS], cons
     });
 }
 
+struct Nothing {
+    template <class... Arguments> void operator()(Arguments&&...) const {}
+};
+
 // done(row, unit, sums [G]) for sums over the left factor as laid out, a vector of units at a time. The gates of a unit
 // lie in successive panels, so that their sums meet in `gathered` [n][max(G, 2)].
-template <class T, int G, class Soon, class Done>
-void streamed_product(const T* left, const Panels<T>& W, int64_t n, int64_t time, Vector<T>* gathered, Soon&& soon, Done&& done) {
+template <class T, int G, class Soon, class Done, class Then>
+void streamed_product(const T* left, const Panels<T>& W, int64_t n, int64_t time, Vector<T>* gathered, Soon&& soon, Done&& done, Then&& then) {
     constexpr int64_t SLOTS = std::max(G, 2);
     W.to_and_fro(time, [&](int64_t column, int64_t vectors, const T* panel) {
         const int64_t first = column / LANES<T>, gate = G > 1 ? first % G : 0;
@@ -175,12 +179,11 @@ void streamed_product(const T* left, const Panels<T>& W, int64_t n, int64_t time
                 rows += TALL * W.K;
             });
         });
-        if (G == 1) {
+        const auto all = [&](auto&& function) {
             for (int64_t row = 0; row < n; row++)
-                for (int64_t c = 0; c < vectors; c++) done(row, column + c * LANES<T>, gathered + row * SLOTS + c);
-        } else if ((time % 2 ? gate : gate + vectors) % G == 0) {
-            for (int64_t row = 0; row < n; row++) done(row, first / G * LANES<T>, gathered + row * SLOTS);
-        }
+                for (int64_t c = 0; c < (G == 1 ? vectors : 1); c++) function(row, (first / G + c) * LANES<T>, gathered + row * SLOTS + c);
+        };
+        if (G == 1 || (time % 2 ? gate : gate + vectors) % G == 0) all(done), all(then);
     });
 }
 
@@ -193,12 +196,13 @@ template <class T> struct Room {
 };
 
 // done(row, unit, sums [G]) for the sums over k of (left[0][row], left[1][row] ...)[k] W[k][gate, unit ...], a vector of
-// units at a time; soon(row, unit) long enough before that what `done` will touch can be fetched.
-template <class T, int G, int PARTS, class Soon, class Done>
-void product(const Columns<T> (&left)[PARTS], const Panels<T>& W, int64_t n, int64_t time, Room<T>& room, Soon&& soon, Done&& done) {
+// units at a time; soon(row, unit) long enough before that what `done` will touch can be fetched; then(row, unit, sums [G])
+// when it is done for several rows: where one result is slow to follow from another, those of the other rows go on meanwhile.
+template <class T, int G, int PARTS, class Soon, class Done, class Then = Nothing>
+void product(const Columns<T> (&left)[PARTS], const Panels<T>& W, int64_t n, int64_t time, Room<T>& room, Soon&& soon, Done&& done, Then&& then = {}) {
     if (W.streamed) {
         lay_out<T, PARTS>(left, W, n, room.left.data);
-        return streamed_product<T, G>(room.left.data, W, n, time, room.sums(), soon, done);
+        return streamed_product<T, G>(room.left.data, W, n, time, room.sums(), soon, done, then);
     }
     constexpr int WIDEST = G == 1 ? 4 : G;
     W.to_and_fro(time, [&](int64_t column, int64_t vectors, const T* panel) {
@@ -217,6 +221,8 @@ void product(const Columns<T> (&left)[PARTS], const Panels<T>& W, int64_t n, int
                     }
                     for (int r = 0; r < R.value; r++)
                         for (int c = 0; c < C.value; c += G) done(from + r, column / G + c * LANES<T>, total[r] + c);
+                    for (int r = 0; r < R.value; r++)
+                        for (int c = 0; c < C.value; c += G) then(from + r, column / G + c * LANES<T>, total[r] + c);
                 });
             });
         });
@@ -227,10 +233,11 @@ void product(const Columns<T> (&left)[PARTS], const Panels<T>& W, int64_t n, int
 template <class T, int PARTS> void add_product(const Columns<T> (&left)[PARTS], const Panels<T>& W, int64_t n, int64_t time, Room<T>& room, T* out, int64_t width) {
     if (W.streamed) {
         lay_out<T, PARTS>(left, W, n, room.left.data);
-        return streamed_product<T, 1>(room.left.data, W, n, time, room.sums(), [](int64_t, int64_t) {}, [&](int64_t row, int64_t j, const Vector<T>* sums) {
+        const auto add = [&](int64_t row, int64_t j, const Vector<T>* sums) {
             T* at = out + row * width + j;
             store(at, load(at) + sums[0]);
-        });
+        };
+        return streamed_product<T, 1>(room.left.data, W, n, time, room.sums(), Nothing{}, add, Nothing{});
     }
     constexpr int64_t BLOCK = 1024;  // a part of a panel that several blocks of rows read from the second-level cache
     W.to_and_fro(time, [&](int64_t j, int64_t vectors, const T* panel) {

@@ -66,7 +66,7 @@ template <class T> struct Weights {
     // of `gates` a unit, for `rows` sequences a thread
     Weights(int64_t K, int64_t columns, int gates, int64_t rows)
         : memory(K * padded<T>(columns)), panels{memory, K, columns, gates == 1 ? 4 : gates, false} {
-        const bool large = K * columns * int64_t(sizeof(T)) > second_level_cache() / 2, tall = rows <= TALL;
+        const bool large = K * columns * int64_t(sizeof(T)) > second_level_cache() / 4 * 3, tall = rows <= TALL;
         if (large && (tall || gates != 3)) panels.streamed = true, panels.most = tall ? 1 : 2;  // three gates do not go by twos
     }
 };
@@ -96,7 +96,7 @@ void elman_forward(bool wide, const Steps& s, int64_t threads, int activation, d
         const int64_t rows = shares.largest();
         Weights<T> w(s.H, s.H, 1, rows);
         const int64_t p = packers(s.H * s.H, threads);
-        in_parallel(p, [&](int64_t i) { pack_gates(at<T>(weights), 1, s.H, w.panels, i, p); });
+        in_parallel(p, [&](int64_t i) { pack_gates(at<T>(weights), 1, s.H, w.panels.K, w.panels, i, p); });
         shares.run([&](int64_t first, int64_t last) {
             ::elman_forward<T>(s, e, w.panels, at<T>(kept), at<T>(h0), at<T>(h), at<T>(h_n), first, last);
         });
@@ -126,7 +126,7 @@ void gru_forward(bool wide, const Steps& s, int64_t threads, Address weights, Ad
         const int64_t rows = shares.largest();
         Weights<T> w(s.H, 3 * padded<T>(s.H), 3, rows);
         const int64_t p = packers(3 * s.H * s.H, threads);
-        in_parallel(p, [&](int64_t i) { pack_gates(at<T>(weights), 3, s.H, w.panels, i, p); });
+        in_parallel(p, [&](int64_t i) { pack_gates(at<T>(weights), 3, s.H, s.H, w.panels, i, p); });
         shares.run([&](int64_t first, int64_t last) {
             ::gru_forward<T>(s, w.panels, at<T>(bias), at<T>(gates), at<T>(h0), at<T>(h), at<T>(m), at<T>(h_n), first, last);
         });
@@ -149,17 +149,22 @@ void gru_backward(bool wide, const Steps& s, int64_t threads, Address weights, A
     });
 }
 
-void lstm_forward(bool wide, const Steps& s, int64_t threads, Address weights, Address peephole, Address gates, Address h0, Address c0, Address h, Address c,
-                  Address h_n, Address c_n) {
+void lstm_forward(bool wide, const Steps& s, int64_t threads, Address weights, Address peephole, Address x, int64_t I, Address input_weights, Address bias,
+                  Address gates, bool keeps, Address h0, Address c0, Address h, Address c, Address h_n, Address c_n) {
     typed(wide, [&](auto zero) {
         using T = decltype(zero);
         const Shares shares(s, threads);
         const int64_t rows = shares.largest();
-        Weights<T> w(s.H, 4 * padded<T>(s.H), 4, rows);
-        const int64_t p = packers(4 * s.H * s.H, threads);
-        in_parallel(p, [&](int64_t i) { pack_gates(at<T>(weights), 4, s.H, w.panels, i, p); });
+        Weights<T> w(s.H + I, 4 * padded<T>(s.H), 4, rows);
+        const int64_t p = packers(4 * s.H * (s.H + I), threads);
+        in_parallel(p, [&](int64_t i) {
+            pack_gates(at<T>(weights), 4, s.H, s.H, w.panels, i, p);
+            if (I) pack_gates(at<T>(input_weights), 4, s.H, I, w.panels, i, p, s.H);
+        });
+        const Input<T> input{at<T>(x), I, at<T>(bias)};
         shares.run([&](int64_t first, int64_t last) {
-            ::lstm_forward<T>(s, w.panels, at<T>(peephole), at<T>(gates), at<T>(h0), at<T>(c0), at<T>(h), at<T>(c), at<T>(h_n), at<T>(c_n), first, last);
+            ::lstm_forward<T>(s, w.panels, at<T>(peephole), input, at<T>(gates), keeps, at<T>(h0), at<T>(c0), at<T>(h), at<T>(c), at<T>(h_n), at<T>(c_n), first,
+                              last);
         });
     });
 }
@@ -188,7 +193,7 @@ void cornn_forward(bool wide, const Steps& s, int64_t threads, double dt, double
         const Shares shares(s, threads);
         Weights<T> w(2 * s.H, s.H, 1, shares.largest());
         const int64_t p = packers(2 * s.H * s.H, threads);
-        in_parallel(p, [&](int64_t i) { pack_gates(at<T>(weights), 1, s.H, w.panels, i, p); });
+        in_parallel(p, [&](int64_t i) { pack_gates(at<T>(weights), 1, s.H, w.panels.K, w.panels, i, p); });
         shares.run([&](int64_t first, int64_t last) {
             ::cornn_forward<T>(s, o, w.panels, at<T>(force), at<T>(y0), at<T>(z0), at<T>(y), at<T>(z), at<T>(y_n), at<T>(z_n), first, last);
         });
@@ -219,8 +224,8 @@ void lem_forward(bool wide, const Steps& s, int64_t threads, double dt, Address 
         Weights<T> of_y(s.H, 3 * padded<T>(s.H), 3, rows), of_z(s.H, s.H, 1, rows);
         const int64_t p = packers(4 * s.H * s.H, threads);
         in_parallel(p, [&](int64_t i) {
-            pack_gates(at<T>(weight_y), 3, s.H, of_y.panels, i, p);
-            pack_gates(at<T>(weight_z), 1, s.H, of_z.panels, i, p);
+            pack_gates(at<T>(weight_y), 3, s.H, of_y.panels.K, of_y.panels, i, p);
+            pack_gates(at<T>(weight_z), 1, s.H, of_z.panels.K, of_z.panels, i, p);
         });
         shares.run([&](int64_t first, int64_t last) {
             ::lem_forward<T>(s, dt, of_y.panels, of_z.panels, at<T>(gates), at<T>(y0), at<T>(z0), at<T>(y), at<T>(z), at<T>(y_n), at<T>(z_n), first, last);

@@ -32,7 +32,7 @@ template <> struct Register<double> {
 template <class T> using Vector = typename Register<T>::aligned;
 template <class T> constexpr int64_t LANES = REGISTER_BYTES / sizeof(T);
 
-template <class T> inline Vector<T> every(T x) { return x - Vector<T>{}; }
+template <class T> inline Vector<T> every(T x) { return x - Vector<T>{}; }  // -0 stays -0
 template <class T> inline Vector<T> load(const T* p) { return *reinterpret_cast<const typename Register<T>::anywhere*>(p); }
 template <class T> inline void store(T* p, Vector<T> v) { *reinterpret_cast<typename Register<T>::anywhere*>(p) = v; }
 
@@ -71,14 +71,23 @@ template <class T> inline T sum(Vector<T> v) {
     return s;
 }
 
-// a / b for b finite and not 0. Division blocks a port for 16 cycles at 64 bytes; an estimate and two corrections do not.
+// a / b for b finite and not 0. Division blocks a port for 16 cycles at 64 bytes; an estimate and a correction do not.
 template <class T> inline Vector<T> quotient(Vector<T> a, Vector<T> b) { return a / b; }
 #if defined(__AVX512F__)
 template <> inline Vector<float> quotient<float>(Vector<float> a, Vector<float> b) {
-    Vector<float> r = (Vector<float>)_mm512_rcp14_ps((__m512)b);
-    r = r + r * (1.0f - b * r);
-    Vector<float> q = a * r;
+    const Vector<float> r = (Vector<float>)_mm512_rcp14_ps((__m512)b), q = a * r;
     return q + r * (a - b * q);
+}
+#endif
+
+// between low and high; a NaN stays one
+template <class T> inline Vector<T> clamped(Vector<T> x, T low, T high) {
+    x = x < low ? every(low) : x;
+    return x > high ? every(high) : x;
+}
+#if defined(__AVX512F__)
+template <> inline Vector<float> clamped<float>(Vector<float> x, float low, float high) {
+    return (Vector<float>)_mm512_min_ps(_mm512_set1_ps(high), _mm512_max_ps(_mm512_set1_ps(low), (__m512)x));
 }
 #endif
 
@@ -122,35 +131,32 @@ template <> struct Exponent<double> {
     static constexpr int bias = 1023, mantissa = 52;
 };
 
-// x = n ln 2 + r;  hands back e^r - 1 and 2^n.  A NaN comes through in the first.
+// x = n ln 2 + r;  hands back e^r - 1 and 2^n, for x within Exponent::low and high.  A NaN comes through in the first.
 template <class T> inline Vector<T> split_exponential(Vector<T> x, Vector<T>& power) {
     using E = Exponent<T>;
-    x = x < E::low ? every(E::low) : x;
-    x = x > E::high ? every(E::high) : x;
-    Vector<T> shifted = x * T(1.4426950408889634) + E::to_integer;
-    Vector<T> n = shifted - E::to_integer;
-    auto bits = (typename Register<T>::integer)shifted - (typename Register<T>::integer)every(E::to_integer);
-    power = (Vector<T>)((bits + E::bias) << E::mantissa);
+    const Vector<T> shifted = x * T(1.4426950408889634) + E::to_integer, n = shifted - E::to_integer;
+    power = (Vector<T>)(((typename Register<T>::integer)shifted + E::bias) << E::mantissa);  // the rest of `shifted` is shifted out
     return expm1_near_zero((x - n * E::ln2_head) - n * E::ln2_tail);
 }
 template <class T> inline Vector<T> exponential(Vector<T> x) {
-    Vector<T> power, p = split_exponential<T>(x, power);
+    Vector<T> power, p = split_exponential<T>(clamped<T>(x, Exponent<T>::low, Exponent<T>::high), power);
     return p * power + power;
 }
 template <class T> inline Vector<T> expm1(Vector<T> x) {
-    Vector<T> power, p = split_exponential<T>(x, power);
+    Vector<T> power, p = split_exponential<T>(clamped<T>(x, Exponent<T>::low, Exponent<T>::high), power);
     return p * power + (power - T(1));
 }
 template <class T> inline Vector<T> sigmoid(Vector<T> x) { return quotient<T>(every(T(1)), T(1) + exponential<T>(-x)); }
 
-// tanh x = e / (e + 2) with e = expm1(2|x|): exact near 0, and 1 from the clamp on
+// tanh |x| = e / (e + 2) with e = expm1(2 |x|): exact near 0, and 1 from the clamp on
 template <class T> inline Vector<T> hyperbolic_tangent(Vector<T> x) {
-    constexpr T saturated = sizeof(T) == 4 ? T(9.1) : T(20);
-    Vector<T> y = x < T(0) ? -x : x;
-    y = y > saturated ? every(saturated) : y;
-    Vector<T> e = expm1<T>(y + y);
-    Vector<T> t = quotient<T>(e, e + T(2));
-    return x < T(0) ? -t : t;
+    using Bits = typename Register<T>::integer;
+    constexpr T saturated = sizeof(T) == 4 ? T(18.2) : T(40);
+    const Bits sign = (Bits)x & (Bits)every(T(-0.0));
+    const Vector<T> twice = (Vector<T>)((Bits)(x + x) ^ sign);
+    Vector<T> power, p = split_exponential<T>(clamped<T>(twice, T(0), saturated), power);
+    const Vector<T> e = p * power + (power - T(1));
+    return (Vector<T>)((Bits)quotient<T>(e, e + T(2)) ^ sign);
 }
 
 }  // namespace
