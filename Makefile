@@ -18,8 +18,8 @@ check: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-# PIP_CONSTRAINT, unlike --constraint, also holds for what builds the package
-.venv/ready: pyproject.toml constraints.txt
+# PIP_CONSTRAINT, unlike --constraint, also holds for what builds the package. A change to the C++ builds it again.
+.venv/ready: pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/longreach/kernels/cpu/*)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "longreach needs Python 3.11 or newer; name one: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable '.[dev]'

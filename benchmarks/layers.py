@@ -150,23 +150,35 @@ class Loop(nn.Module):
         return torch.stack(outputs), state
 
 
+LSTM = {"inner": cells.LSTM}
+OPTIONS = {
+    "BatchNorm": {**LSTM, "max_length": 1000},
+    "Dilated": {**LSTM, "lag": 4},
+    "LayerNorm": LSTM,
+    "Skip": {**LSTM, "lag": 4},
+    "Variational": LSTM,
+    "Zoneout": LSTM,
+}
 CELLS = {
     **{f"Elman, {name}": (cells.Elman, {"activation": name}) for name in ("leaky_relu", "elu", "selu", "sigmoid")},
-    **{name: (getattr(cells, name), {}) for name in cells.__all__ if name not in ("Elman", "GRU", "LSTM")},
+    **{
+        name: (getattr(cells, name), OPTIONS.get(name, {}))
+        for name in cells.__all__
+        if name not in ("Elman", "GRU", "LSTM")
+    },
 }
 
 
 def compare_cells(seconds: float, threads: list[int]) -> None:
     torch.set_flush_denormal(True)
-    sizes = [(100, 32, 2, 128), (400, 20, 2, 100), (100, 1, 64, 64)]
+    sizes = [(100, 32, 2, 128), (400, 20, 2, 100), (100, 1, 64, 64), (1000, 1, 16, 32)]
     for count in threads:
         torch.set_num_threads(count)
         print(f"\nThreads: {count}.\n")
         table("cell", "T, B, I, H", "loop ms", "ours ms", "ratio")
         for name, (cell, options) in CELLS.items():
-            inner = {"inner": cells.LSTM} if name in ("Zoneout", "Skip", "Dilated") else {}
             for steps, batch, inputs, hidden in sizes:
-                layer = ours.Recurrent(cell, inputs, hidden, **options, **inner)
+                layer = ours.Recurrent(cell, inputs, hidden, **options)
                 x, error = torch.randn(steps, batch, inputs), small(steps, batch, hidden)
                 a, b = paired([step_of(one, x, error) for one in (Loop(layer.cells[0]), layer)], seconds)
                 row(name, f"{steps}, {batch}, {inputs}, {hidden}", f"{a * 1e3:.1f}", f"{b * 1e3:.2f}", f"{a / b:.1f}")
@@ -224,9 +236,10 @@ def scripts(seconds: float, threads: list[int]) -> None:
                 given = [kind, "150", "128", "300"]
                 times: dict[bool, list[float]] = {False: [], True: []}
                 losses = {}
-                for _ in range(3):
+                for repeat in range(3):
                     for accelerated in times:
-                        command = [sys.executable, "-m", "longreach", "run", "--run-dir", f"{folder}/run"]
+                        run = f"{folder}/{count}-{kind}-{repeat}-{accelerated}"
+                        command = [sys.executable, "-m", "longreach", "run", "--run-dir", run]
                         command += ["--accelerate"] * accelerated + [str(script), *given]
                         start = time.perf_counter()
                         done = subprocess.run(
