@@ -49,7 +49,30 @@ def test_tiles_and_tails(name, batch, hidden):
     check(name, steps=3, batch=batch, hidden=hidden)
 
 
-# float64 weights beyond half of any second-level cache: streamed; few sequences in tall tiles, more in wide ones
+# sequences enough for the LSTM's scan to take the input in
+MANY = {"lengths": [5] * 9 + [3] * 8 + [1] * 3}
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("walk", [{}, {"reverse": True}, {"resets": True, "cut": 2, "clip": 0.3, "reverse": True}])
+@pytest.mark.usefixtures("module")
+def test_the_input_inside_the_scan(walk, bias):
+    check("lstm", batch=20, inputs=4, hidden=7, bias=bias, **MANY, **walk)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("batch", [3, 20])
+@pytest.mark.usefixtures("module")
+def test_without_a_backward_pass_the_values_are_the_same(name, batch):
+    given = problem(name, batch=batch, hidden=17, probed=False)
+    scan, arguments = getattr(kernels, given.family), {**given.tensors, **given.options}
+    with torch.no_grad():
+        alone = scan(**arguments)
+    expected = getattr(reference, given.family)(**arguments)
+    torch.testing.assert_close(alone, expected, rtol=1e-9, atol=1e-9)
+
+
+# float64 weights that no second-level cache holds: streamed; few sequences in tall tiles, more in wide ones
 @pytest.mark.parametrize("batch", [3, 16, 31])
 @pytest.mark.parametrize("name", ["tanh", "gru", "lstm", "cornn", "lem"])
 @pytest.mark.usefixtures("module")
