@@ -264,14 +264,25 @@ def test_what_runs_and_cannot_be_measured_is_told(layer, resets, told):
     assert not [note for note in watch.store.notes() if "stopped" in note]
 
 
+class Written(longreach.nn.Cell):
+    """A user's cell: a step and nothing else."""
+
+    def __init__(self, input_size, hidden_size, **place):
+        super().__init__(hidden_size)
+        self.input, self.recur = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, x, state):
+        return torch.tanh(self.input(x) + self.recur(state))
+
+
 def test_a_cell_that_is_called_step_by_step_is_read_as_any_loop():
-    rnn = longreach.nn.Recurrent(longreach.nn.cells.LEM, 3, 8)
+    rnn = longreach.nn.Recurrent(Written, 3, 8)
     opt = torch.optim.SGD(rnn.parameters(), lr=0.1)
     with longreach.watch(rnn, opt, budget=1.0) as watch:
         for _ in range(3):
             rnn(torch.randn(10, 6, 3))[0][-1].square().sum().backward()
             opt.step()
-    assert [(key.module, key.kind) for key in watch.store.curves()] == [("cells.0", "LEM")]
+    assert [(key.module, key.kind) for key in watch.store.curves()] == [("cells.0", "Written")]
     assert not watch.store.notes()
 
 
