@@ -259,7 +259,9 @@ class _Layer(nn.RNNBase):
 
 def _is_leaving() -> bool:
     """Whether this call is recorded for a program that shall run without longreach: traced, or exported."""
-    return torch.compiler.is_exporting() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    # to what it compiles itself, dynamo says before torch 2.13 that it is exporting
+    exporting = torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
+    return exporting or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _scanned(

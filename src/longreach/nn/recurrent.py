@@ -1,6 +1,7 @@
 """Any cell as a recurrent network: the loop over time, and all that nn.LSTM does around its own."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from inspect import signature
 from math import inf
@@ -198,7 +199,8 @@ def loop(
         measured = [border.report(entry, probe) for entry, probe in zip(after, probes, strict=False)]
         return *measured, *after[len(measured) :]
 
-    with parametrize.cached():  # a weight that is computed from others is computed once
+    computed = any(parametrize.is_parametrized(module) for module in cell.modules())
+    with parametrize.cached() if computed else nullcontext():  # a weight that is computed from others is computed once
         states, last = walk(reported, cell.project(x), state, **steps)
         empty = tuple(entry[:0] for entry in state)
         return torch.cat([cell.output(rebuilt(structure, parts)) for parts in (empty, *states)]), last
