@@ -26,11 +26,6 @@ def in_memory(batch_sizes: Tensor | None, reverse: bool, resets: Tensor | None, 
     return Steps(_dense(batch_sizes), reverse, _dense(resets), keeps)
 
 
-def elman_keeps(activation: str, decay: float, rate: float) -> bool:
-    """Whether `saved` has rows: if not, the activations are h itself."""
-    return activation == "prelu" or decay != 0 or rate != 1
-
-
 def elman_forward(
     x: Tensor,
     weight_ih: Tensor | None,
@@ -355,7 +350,7 @@ def _of_peephole(da: Tensor, c: Tensor, c0: Tensor, steps: Steps) -> Tensor:
 
 
 def _product_over_rows(da: Tensor, values: Tensor) -> Tensor:
-    """daᵀ · values; of many rows as its transpose: where da is wide, that product is faster by a third."""
+    """daᵀ · values; of many rows as its transpose: where da is wide, that is the faster product."""
     if da.shape[0] < MANY:
         return torch.mm(da.t(), values)
     return torch.mm(values.t(), da).t().contiguous()

@@ -89,7 +89,7 @@ def _address_of_fork() -> int:
 
 
 def empty(rows: int, width: int, like: Tensor) -> Tensor:
-    """Memory for a tensor, in pages of two megabytes where it is large: the system zeroes and maps it twice as fast."""
+    """Memory for a tensor, in pages of two megabytes where it is large: the system hands those out faster."""
     tensor = like.new_empty((rows, width))
     if tensor.nbytes >= _LARGE:
         _scans().use_large_pages(tensor.data_ptr(), tensor.nbytes)
@@ -114,6 +114,11 @@ def _scans() -> ModuleType:
     return scans
 
 
+def elman_keeps(activation: str, decay: float, rate: float) -> bool:
+    """Whether `saved` has rows: if not, the activations are h itself. As Elman::keeps in kernels/cpu/elman.hpp."""
+    return activation == "prelu" or decay != 0 or rate != 1
+
+
 def elman_forward(
     gates: Tensor,
     weight: Tensor,
@@ -126,9 +131,9 @@ def elman_forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """h [N, H], h_n [B, H], and what the backward pass wants [N, H]: no row where that is h. `gates` is used up."""
     scans, h_n = _scans(), torch.empty_like(h0)
-    plain = decay == 0 and rate == 1 and activation != "prelu"
-    h = gates if plain else empty(*gates.shape, like=gates)  # a plain network's h takes the place of what it is made of
-    saved = gates.new_empty((0, gates.shape[1])) if plain else gates
+    keeps = elman_keeps(activation, decay, rate)
+    h = empty(*gates.shape, like=gates) if keeps else gates  # a plain network's h takes the place of what it is made of
+    saved = gates if keeps else gates.new_empty((0, gates.shape[1]))
     scans.elman_forward(
         gates.dtype == torch.float64,
         _steps(scans, gates.shape[0], h0, steps),

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from longreach.errors import ArgumentError
-from longreach.kernels import compiled, reference
+from longreach.kernels import compiled, native, reference
 from longreach.kernels.arguments import check, check_activation
 from longreach.kernels.family import Family
 from longreach.kernels.half import widened
@@ -23,7 +23,7 @@ _ELMAN = Family(
     settings=("str activation", "float decay", "float rate"),
     results=("h", "h_n"),
     saved=(1,),
-    keeps=compiled.elman_keeps,
+    keeps=native.elman_keeps,
     reference=reference.elman,
     compiled=compiled.elman_forward,
     compiled_backward=compiled.elman_backward,

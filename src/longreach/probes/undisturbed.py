@@ -15,7 +15,7 @@ def undisturbed() -> Iterator[None]:
     Who studies gradients hangs hooks on tensors and modules, and calls `retain_grad`; they are to see each backward
     pass of theirs once, and none of ours.
 
-    Cost    one walk over all objects of the process: some 50 ms for the 300,000 that torch and scipy bring
+    Cost    one walk over all objects of the process
     Is not  complete: a hook whose tensor is gone already, and lives on in the graph alone, is still called
     """
     objects = gc.get_objects()

@@ -2,7 +2,7 @@
 //
 // Weights that stay in the second-level cache are read in panels of several vectors of columns, for as few rows as
 // registers have room for besides: no load port is ever the limit. Weights that are larger come from the third level,
-// at a fifth of the speed at which that would read them, so there the tile is one or two vectors of columns and as many
+// far more slowly than that would read them, so there the tile is one or two vectors of columns and as many
 // rows as there are registers: each number fetched is used that often, and computing hardly waits.
 #pragma once
 #include <algorithm>
