@@ -478,7 +478,9 @@ def test_a_record_of_another_schema_or_program(tmp_path, change, came):
     with sqlite3.connect(written(tmp_path / "run")) as connection:
         connection.execute(change)
     connection.close()
-    with pytest.raises(RunReadError, match=f"expected a record of schema 1, got .*{came}; read it with the version"):
+    with pytest.raises(
+        RunReadError, match=f"expected a record of schema 1 to 2, got .*{came}; read it with the version"
+    ):
         everything(tmp_path / "run")
 
 

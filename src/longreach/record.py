@@ -4,13 +4,11 @@ A `Record` is all that rules may look at and all that renderers may draw. It goe
 `Record.from_json(record.to_json()) == record`, NaN and infinities included.
 """
 
-import dataclasses
 import json
-import math
-import types
-import typing
 from dataclasses import dataclass, field
 from typing import Any, Self
+
+from longreach.plain import build, plain
 
 SCHEMA = "longreach.record/1"
 
@@ -164,33 +162,9 @@ class Record:
 
     def to_json(self) -> str:
         """One line of strict JSON; non-finite numbers become the strings "nan", "inf" and "-inf"."""
-        return json.dumps(_plain(dataclasses.asdict(self)), allow_nan=False)
+        return json.dumps(plain(self), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The inverse of `to_json`."""
-        return _build(cls, json.loads(text))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return value
-
-
-def _build(kind: Any, value: Any) -> Any:
-    """`value`, as JSON gave it, in the type that the annotation `kind` asks for."""
-    if isinstance(kind, types.UnionType):
-        if value is None:
-            return None
-        (kind,) = [option for option in kind.__args__ if option is not type(None)]
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        return kind(**{name: _build(hints[name], entry) for name, entry in value.items()})
-    if typing.get_origin(kind) is tuple:
-        return tuple(_build(kind.__args__[0], entry) for entry in value)
-    return float(value) if kind is float else value
+        return build(cls, json.loads(text))

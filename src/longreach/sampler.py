@@ -41,9 +41,12 @@ class Sampler:
         """Seconds since the watch began."""
         return time.perf_counter() - self.started
 
-    def due(self, step: int) -> str | None:
-        """What to take at this step: "curves" (which includes pairs), "pairs" or nothing."""
-        for kind in ("curves", "pairs"):
+    def due(self, step: int, *, fruitful: bool = True) -> str | None:
+        """What to take at this step: "curves" (which includes pairs), "pairs" or nothing.
+
+        fruitful  whether there are any pairs to be had: else they are left out
+        """
+        for kind in ("curves", "pairs") if fruitful else ("curves",):
             if (step >= self._next[kind] and self._advanced(kind)) or self._affordable(kind):
                 self._plan(kind, step)
                 return kind

@@ -17,12 +17,15 @@ import numpy as np
 
 from longreach.errors import RunReadError
 from longreach.folder import RECORD, Claim, unwritable
-from longreach.probes.samples import Curve, LayerKey, Pairs
+from longreach.plain import build, plain
+from longreach.probes.samples import Curve, LayerKey, Pairs, Sample
 from longreach.record import NonFinite
 
 _T = TypeVar("_T")
+_S = TypeVar("_S", bound=Sample)
 _APPLICATION = 0x4C526368  # "LRch" in the file's header: tells our files from other people's
-_SCHEMA = 1
+_SCHEMA = 2
+_OLDEST = 1  # still read: it had no table of samples
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE notes (id INTEGER PRIMARY KEY, sentence TEXT NOT NULL UNIQUE);
@@ -35,6 +38,10 @@ CREATE TABLE pairs (
     inputs BLOB NOT NULL, errors BLOB NOT NULL, lengths BLOB NOT NULL, layout TEXT NOT NULL
 );
 CREATE INDEX pairs_of_layer ON pairs (module, direction);
+CREATE TABLE samples (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, place TEXT NOT NULL, step INTEGER NOT NULL, sample TEXT NOT NULL
+);
+CREATE INDEX samples_of_place ON samples (kind, place);
 CREATE TABLE nonfinite (id INTEGER PRIMARY KEY CHECK (id = 0), event TEXT NOT NULL);
 """
 # value in losses: SQLite turns NaN into NULL, and nothing else here is ever NULL: NULL is NaN.
@@ -53,8 +60,8 @@ class Store:
 
     # More points than any screen has columns; one thinning costs some 50 ms and comes every 10,000 steps.
     LOSSES = 20_000
-    # Curves per layer; pooling wants many samples, and late ones more than early ones.
-    CURVES = 512
+    # Curves per layer, other samples per quantity and place; pooling wants many, and late ones more than early ones.
+    CURVES = SAMPLES = 512
     # The need test wants the run's first sequences (an untrained network: what the data offer) and its latest (what is
     # still missing). At some 500 sequences it has power; the latest are doubled, because they decide the verdict.
     FIRST_SEQUENCES = 512
@@ -69,11 +76,13 @@ class Store:
         self._claim = claim
         self._owner = os.getpid()
         self._writing = writing
+        self._schema = _SCHEMA
         self._mutex = threading.RLock()  # autograd calls hooks from threads of its own
         self._loss_rows = 0
         self._first: dict[tuple[str, str], _Kept] = {}
         self._latest: dict[tuple[str, str], _Kept] = {}
         self._curve_rows: dict[str, int] = {}
+        self._sample_rows: dict[tuple[str, str], int] = {}
         _OPEN.add(self)
 
     @classmethod
@@ -111,14 +120,15 @@ class Store:
             )
             store = cls(connection, where, writing=writing)
             (application,), (schema,) = store._read("PRAGMA application_id") + store._read("PRAGMA user_version")
-            if (application, schema) != (_APPLICATION, _SCHEMA):
+            store._schema = schema
+            if application != _APPLICATION or not _OLDEST <= schema <= _SCHEMA:
                 came = (
                     f"schema {schema}"
                     if application == _APPLICATION
                     else "an empty file or the database of another program"
                 )
                 raise RunReadError(
-                    f"{where}: expected a record of schema {_SCHEMA}, got {came}; "
+                    f"{where}: expected a record of schema {_OLDEST} to {_SCHEMA}, got {came}; "
                     "read it with the version of longreach that wrote it, or run the script again"
                 )
         except sqlite3.Error as error:
@@ -162,11 +172,23 @@ class Store:
         layer = json.dumps(asdict(key))
         with self._mutex:
             self._write(
-                "INSERT INTO curves (layer, curve) VALUES (?, ?)", [(layer, json.dumps(asdict(curve), default=_number))]
+                "INSERT INTO curves (layer, curve) VALUES (?, ?)", [(layer, json.dumps(plain(curve), default=_number))]
             )
             self._curve_rows[layer] = self._curve_rows.get(layer, 0) + 1
             if self._curve_rows[layer] > self.CURVES:
-                self._thin_curves(layer)
+                self._curve_rows[layer] = self._thin("curves", "layer = ?", (layer,))
+
+    def add(self, sample: Sample) -> None:
+        """Append what one sampled step says about one place, of whatever quantity."""
+        key = (type(sample).__name__, sample.place)
+        text = json.dumps(plain(sample), default=_number)
+        with self._mutex:
+            self._write(
+                "INSERT INTO samples (kind, place, step, sample) VALUES (?, ?, ?, ?)", [(*key, sample.step, text)]
+            )
+            self._sample_rows[key] = self._sample_rows.get(key, 0) + 1
+            if self._sample_rows[key] > self.SAMPLES:
+                self._sample_rows[key] = self._thin("samples", "kind = ? AND place = ?", key)
 
     def add_pairs(self, module: str, direction: str, pairs: Pairs) -> None:
         """Keep the pairs of one sampled step among the first or the latest of the run; those between are given up."""
@@ -242,6 +264,16 @@ class Store:
             found.setdefault(self._build(LayerKey, layer), []).append(self._build(Curve, curve))
         return found
 
+    def samples(self, kind: type[_S]) -> dict[str, list[_S]]:
+        """All samples of one quantity by place, in the order of the run; places in the order they first appeared."""
+        if self._schema < 2:
+            return {}
+        found: dict[str, list[_S]] = {}
+        rows = self._read("SELECT place, sample FROM samples WHERE kind = ? ORDER BY id", (kind.__name__,))
+        for place, text in rows:
+            found.setdefault(place, []).append(self._build(kind, text))
+        return found
+
     def pairs(self, module: str, direction: str) -> list[Pairs]:
         """The first and the latest pairs of one layer, in the order of the run."""
         rows = self._read(
@@ -313,14 +345,14 @@ class Store:
         self._write("INSERT INTO losses (step, value, count) VALUES (?, ?, ?)", merged)
         self._loss_rows = len(merged)
 
-    def _thin_curves(self, layer: str) -> None:
-        """Drop every other curve of the older half."""
+    def _thin(self, table: str, which: str, values: tuple) -> int:
+        """Drop every other row of the older half; how many are left."""
+        ids = [row for (row,) in self._read(f"SELECT id FROM {table} WHERE {which} ORDER BY id", values)]
         if not self._writes():
-            return
-        ids = [row for (row,) in self._read("SELECT id FROM curves WHERE layer = ? ORDER BY id", (layer,))]
+            return len(ids)
         dropped = ids[1 : len(ids) // 2 : 2]
-        self._write("DELETE FROM curves WHERE id = ?", [(row,) for row in dropped])
-        self._curve_rows[layer] = len(ids) - len(dropped)
+        self._write(f"DELETE FROM {table} WHERE id = ?", [(row,) for row in dropped])
+        return len(ids) - len(dropped)
 
     def _read(self, query: str, values: tuple = ()) -> list[tuple]:
         if self._owner != os.getpid():
@@ -340,11 +372,10 @@ class Store:
         except (ValueError, TypeError) as error:
             raise _unreadable(self._where, error) from None
 
-    def _build(self, kind, text: str) -> Any:
-        fields = self._parse(text)
+    def _build(self, kind: type[_T], text: str) -> _T:
         try:
-            return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
-        except (TypeError, AttributeError) as error:
+            return build(kind, self._parse(text))
+        except (TypeError, AttributeError, ValueError) as error:
             raise _unreadable(self._where, error) from None
 
     def _arrays(self, columns: list[bytes], layout: str) -> list[np.ndarray]:

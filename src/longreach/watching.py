@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Written to the run folder at least this often, so that little is lost with a killed process; seconds.
 COMMIT_EVERY = 1.0
-# Sampled steps without any recurrent layer after which looks are only taken at doubling steps.
+# Sampled steps without any sequence after which pairs are no longer looked for.
 GIVE_UP_AFTER = 8
 
 
@@ -160,12 +160,14 @@ class Watch:
         if not self._resting() and self._window:
             with self._guarded():
                 self._sampler.charge("upkeep", self._sentinel.before_step(optimizer, self.steps))
+                self._observer.before_step(optimizer)
 
-    def _after_step(self, *_: Any) -> None:
+    def _after_step(self, optimizer: Optimizer | None = None, *_: Any) -> None:
         # a step without a backward of its own belongs to the window that is open
         if not self._resting() and self._window:
             with self._guarded():
                 self._sentinel.after_step(self.store)
+                self._observer.after_step(optimizer)
                 self._close_window()
                 several = len(self._window) > 1
                 loss = torch.stack([part.reshape(()) for part in self._window]).mean() if several else self._window[0]
@@ -182,8 +184,8 @@ class Watch:
     # One window: from an optimizer step to the next.
 
     def _open_window(self) -> None:
-        rarely = self._observer.fruitless >= GIVE_UP_AFTER and self.steps & (self.steps - 1)
-        self._kind = None if rarely or self._blind else self._sampler.due(self.steps)
+        fruitful = self._observer.fruitless < GIVE_UP_AFTER
+        self._kind = None if self._blind else self._sampler.due(self.steps, fruitful=fruitful)
         self._opened = time.perf_counter()
         if self._kind is not None:
             self._observer.open(self.steps, with_curves=self._kind == "curves")
@@ -210,10 +212,6 @@ class Watch:
             self.store.note(
                 "no optimizer step was seen: expected a call of step() on a torch.optim optimizer; a script that "
                 "updates its parameters by hand can call longreach.watch(model) and watch.step(loss)"
-            )
-        elif self._observer.fruitless and not self.store.curves():
-            self.store.note(
-                "no recurrent layer was seen in training: only the loss and non-finite numbers were followed"
             )
         if self._observer.names.compiled:
             self.store.note(

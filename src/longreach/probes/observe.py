@@ -2,18 +2,22 @@
 
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from longreach.probes import fused, loop, pairs
 from longreach.probes.names import Names
+from longreach.probes.probe import Look, Panel, Probe
 from longreach.probes.samples import Pairs
 from longreach.probes.trace import ChainVisit, FusedVisit, Trace
-from longreach.probes.undisturbed import undisturbed
 from longreach.store import Store
+
+# What is measured besides reach and need; a new probe is one more line.
+PROBES: tuple[Callable[[], Probe], ...] = ()
 
 # Rows of a batch: so many give pairs to the need test, so many are replayed for a curve.
 PAIR_ROWS, CURVE_ROWS = 64, 8
@@ -39,6 +43,8 @@ class Observer:
         self._trace: Trace | None = None
         self._chains: list[ChainVisit] = []
         self._step, self._with_curves = 0, False
+        self._panel = Panel(PROBES, store)
+        self._look: Look | None = None
 
     def open(self, step: int, *, with_curves: bool) -> None:
         """Put the hooks on for the step that begins now."""
@@ -47,8 +53,17 @@ class Observer:
         only = list(self._only) if self._only and not with_curves else everything
         self._step, self._with_curves, self.seconds = step, with_curves, 0.0
         self.sequences = 0
-        self._trace = Trace(only=only, most_rows=PAIR_ROWS, turn=step, spare_compiled=self.names.compiled)
+        self._trace = Trace(
+            only=only,
+            most_rows=PAIR_ROWS,
+            turn=step,
+            spare_compiled=self.names.compiled,
+            listener=self._saw if with_curves else None,
+        )
+        self._look = Look(step, with_curves, self.names, self.store, self._generator, self._trace, self.names.compiled)
         self._trace.start()
+        with self._timed():
+            self._panel.tell("opened", self._look)
 
     def spare_compiled_code(self) -> None:
         """Something has just been compiled: look again, from outside of it."""
@@ -58,10 +73,13 @@ class Observer:
 
     def close(self) -> float:
         """Take the hooks off; the seconds that looking at this step has cost."""
-        trace, self._trace, self._chains = self._trace, None, []
-        if trace is None:
+        trace, look = self._trace, self._look
+        self._trace, self._look, self._chains = None, None, []
+        if trace is None or look is None:
             return 0.0
         trace.stop()
+        with self._timed():
+            self._panel.tell("closed", look)
         if trace.failure is not None:
             raise trace.failure
         return self.seconds + trace.seconds
@@ -70,25 +88,27 @@ class Observer:
         """Take the hooks off, whatever state the step is in."""
         if self._trace is not None:
             self._trace.stop()
-            self._trace, self._chains = None, []
+            self._trace, self._look, self._chains = None, None, []
 
     def before_backward(self, root: Tensor, gradient: Tensor | None) -> None:
         """The loss is known and the graph still whole: loops are measured here."""
-        if self._trace is None:
+        if self._trace is None or self._look is None:
             return
-        with self._timed():
+        with self._timed(), self._look.phase:
             self.names.learn(self._trace.roots)
             self._chains = self._trace.chains()
             if self._chains and self._with_curves:
-                with undisturbed():
-                    for visit in self._chains:
-                        self._measure_loop(visit, root, gradient)
+                self._look.silence()
+                for visit in self._chains:
+                    self._measure_loop(visit, root, gradient)
+            self._panel.tell("before_backward", self._look, root, gradient)
 
     def after_backward(self) -> None:
         """The errors have come back: pairs are collected and fused layers replayed, the weights being as they were."""
-        if self._trace is None:
+        if self._trace is None or self._look is None:
             return
         with self._timed():
+            self._panel.tell("after_backward", self._look)
             trace, chains = self._trace, self._chains
             for sentence in trace.unread:
                 self.store.note(sentence)
@@ -101,6 +121,22 @@ class Observer:
                 for visit in {visit.module: visit for visit in visits}.values():
                     self._replay(visit)
             self._chains, trace.fused, trace.embedded = [], [], []
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        """The gradients are as the optimizer will see them."""
+        if self._look is not None:
+            with self._timed():
+                self._panel.tell("before_step", self._look, optimizer)
+
+    def after_step(self, optimizer: Optimizer | None) -> None:
+        """The parameters have moved."""
+        if self._look is not None:
+            with self._timed():
+                self._panel.tell("after_step", self._look, optimizer)
+
+    def _saw(self, module: nn.Module, arguments: list[Tensor], results: list[Tensor]) -> None:
+        if self._look is not None:
+            self._panel.tell("saw", self._look, module, arguments, results)
 
     def _learn(self, trace: Trace, visits: list[FusedVisit], chains: list[ChainVisit]) -> None:
         modules = [visit.module for visit in visits] + [visit.chain.module for visit in chains]

@@ -7,6 +7,18 @@ from jaxtyping import Float32, Int, Num
 
 
 @dataclass(frozen=True)
+class Sample:
+    """What one sampled step says about one quantity at one place; each quantity derives its own.
+
+    place  dotted name of a module or parameter, or "" for the whole run
+    step   training step, counted from 0
+    """
+
+    place: str
+    step: int
+
+
+@dataclass(frozen=True)
 class LayerKey:
     """Which recurrent layer a sample belongs to; the fields are those of `record.Layer`."""
 

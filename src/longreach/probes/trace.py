@@ -5,7 +5,7 @@ The hooks only look. They change no argument, no result and no gradient, and dra
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -119,8 +119,17 @@ class Trace:
     looked at, which finds them.
     """
 
-    def __init__(self, *, only: list[nn.Module] | None, most_rows: int, turn: int, spare_compiled: bool = False):
+    def __init__(
+        self,
+        *,
+        only: list[nn.Module] | None,
+        most_rows: int,
+        turn: int,
+        spare_compiled: bool = False,
+        listener: Callable[[nn.Module, list[Tensor], list[Tensor]], None] | None = None,
+    ):
         self.only, self.most_rows, self.turn, self.spare_compiled = only, most_rows, turn, spare_compiled
+        self.listener = listener  # told of every call that is looked at: module, tensors given, tensors returned
         self.fused: list[FusedVisit] = []
         self.embedded: list[Embedded] = []
         self.roots: dict[nn.Module, None] = {}
@@ -194,6 +203,8 @@ class Trace:
                 pass  # calls that an exception has ended
             if torch.is_grad_enabled() and result is not None:
                 self._look(module, arguments, keywords, result)
+                if self.listener is not None:
+                    self.listener(module, tensors_in((arguments, keywords)), tensors_in(result))
 
     def _look(self, module: nn.Module, arguments: Any, keywords: Any, result: Any) -> None:
         if isinstance(module, nn.Embedding):

@@ -8,13 +8,14 @@ import json
 import math
 import types
 import typing
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from longreach import record as records
 from longreach.diagnosis.finding import SEVERITIES, Finding
 from longreach.diagnosis.verdict import Diagnosis
 from longreach.errors import RunReadError
+from longreach.plain import plain
 from longreach.record import Layer, Need, Reach, Record
 
 SCHEMA = "longreach.diagnosis/1"
@@ -28,7 +29,7 @@ def render(diagnosis: Diagnosis) -> str:
         "schema": SCHEMA,
         "verdict": diagnosis.verdict,
         "undecided": diagnosis.undecided,
-        "findings": [asdict(finding) for finding in diagnosis.findings],
+        "findings": list(diagnosis.findings),
         "layers": [_layer(layer) for layer in diagnosis.record.layers],
         "overhead": diagnosis.record.overhead,
         "steps": diagnosis.record.steps,
@@ -38,7 +39,7 @@ def render(diagnosis: Diagnosis) -> str:
         "run": record["run"],
         "record": record,
     }
-    lines = (f"  {json.dumps(key)}: {json.dumps(_strict(value), allow_nan=False)}" for key, value in content.items())
+    lines = (f"  {json.dumps(key)}: {json.dumps(plain(value), allow_nan=False)}" for key, value in content.items())
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
@@ -113,15 +114,6 @@ def _need(need: Need) -> dict[str, Any]:
 def _exp(log: float) -> float:
     """exp that ends in inf instead of an error."""
     return math.exp(log) if not log > 709 else math.inf
-
-
-def _strict(value: Any) -> Any:
-    """`value` without floats that JSON cannot hold."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, dict):
-        return {key: _strict(entry) for key, entry in value.items()}
-    return [_strict(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
 def _finding(entry: dict[str, Any]) -> Finding:
