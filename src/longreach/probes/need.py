@@ -69,13 +69,13 @@ def shortcut_test(pairs: Sequence[Pairs], *, level: float = 0.01, draws: int = D
     if shape.sequences < len(pooled.lengths):
         pooled = pooled.first(shape.sequences)
         phi, linear = features(pooled.inputs, pooled.lengths, tokens=pooled.tokens)
-    side = _error_side(pooled, phi, linear, shape) if phi.any() else None
+    side = error_side(pooled, phi, linear, anchors_of(pooled, shape.anchors), shape.directions) if phi.any() else None
     if side is None:
         return None
     design = Design(phi, pooled.lengths, side.anchors)
     if not (design.counts >= FEWEST).any():
         return Need(None, 1.0, level, 1.0, pooled.seen, (), (), pooled.tokens)
-    pairings = _pairings(pooled.strata, draws, np.random.default_rng(seed))
+    pairings = repairings(pooled.strata, draws, np.random.default_rng(seed))
     values = statistics(side, design, pairings)
     return _need(values, side, design, level, pooled)
 
@@ -139,9 +139,8 @@ class ErrorSide:
     energy: Float[np.ndarray, "anchor sequence"]
 
 
-def _error_side(pooled: Pool, phi: np.ndarray, linear: int, shape: Shape) -> ErrorSide | None:
+def error_side(pooled: Pool, phi: np.ndarray, linear: int, anchors: np.ndarray, tested: int) -> ErrorSide | None:
     """Errors at their anchors, in their leading directions, freed of recent inputs; None if none of them varies."""
-    anchors = _anchors(pooled, shape.anchors)
     steps = pooled.errors.shape[1]
     valid = (anchors[:, None] >= steps - pooled.lengths).astype(np.float64)
     raw = pooled.errors[:, anchors].transpose(1, 0, 2).astype(np.float64)
@@ -155,10 +154,10 @@ def _error_side(pooled: Pool, phi: np.ndarray, linear: int, shape: Shape) -> Err
     recent = [_centred(block, valid, pooled.strata) for block in blocks]
     levels, columns = _freed(leading, recent)
     freedom = 1 - np.array(columns) / valid.sum()
-    return ErrorSide(anchors, levels, shape.directions, freedom, np.square(errors).sum(axis=2))
+    return ErrorSide(anchors, levels, tested, freedom, np.square(errors).sum(axis=2))
 
 
-def _anchors(pooled: Pool, count: int) -> np.ndarray:
+def anchors_of(pooled: Pool, count: int) -> np.ndarray:
     """Steps at equal parts of the errors' energy, the last step with an error among them.
 
     From the second half of the steps, so that far lags can be seen; from all where that half has hardly any error.
@@ -273,7 +272,7 @@ class Design:
         return seen
 
 
-def _pairings(strata: np.ndarray, draws: int, rng: np.random.Generator) -> Int[np.ndarray, "pairing sequence"]:
+def repairings(strata: np.ndarray, draws: int, rng: np.random.Generator) -> Int[np.ndarray, "pairing sequence"]:
     """The true pairing, then `draws` random ones within strata."""
     shuffled = np.argsort(rng.random((draws, len(strata))) + strata, axis=1)
     return np.concatenate([np.arange(len(strata))[None], shuffled])
@@ -287,7 +286,7 @@ def statistics(
     Cost   2 (directions + 1) pairings sequences anchors windows features operations, as matrix products
     """
     values = np.zeros((len(pairings), len(design.starts)))
-    depths = _depths(design.starts, side)
+    depths = depths_of(design.starts, side)
     directions = min(side.tested, side.levels[0].shape[2])
     most = max(1, CHUNK // (len(pairings) * (directions + 1) * design.width))
     for depth in np.unique(depths):
@@ -298,7 +297,7 @@ def statistics(
     return values
 
 
-def _depths(lags: np.ndarray, side: ErrorSide) -> np.ndarray:
+def depths_of(lags: np.ndarray, side: ErrorSide) -> np.ndarray:
     """From how many windows of more recent inputs the errors are freed that a lag is tested on."""
     return np.minimum(contained(WINDOWS, lags), len(side.levels) - 1)
 
@@ -380,7 +379,7 @@ def _detectable(values: np.ndarray, found: Verdicts, side: ErrorSide, design: De
     shift = chndtrinc(found.critical[single] / scale, mean / scale, 1 - POWER) * scale
     tested = [np.square(level[:, :, : side.tested], dtype=np.float64).sum() for level in side.levels]
     left = np.array(tested) / side.energy.sum()
-    left, freedom = (part[_depths(design.starts[single], side)] for part in (left / side.freedom, side.freedom))
+    left, freedom = (part[depths_of(design.starts[single], side)] for part in (left / side.freedom, side.freedom))
     share = np.minimum(shift / (design.pairs[single] * freedom), 0.499)
     detectable = left * share / (1 - 2 * share)
     return float(min(np.median(detectable), 1.0))
@@ -412,7 +411,7 @@ def _strengths(
 def _shares(side: ErrorSide, design: Design, windows: np.ndarray, chances: np.ndarray) -> np.ndarray:
     """Adjusted R² of the errors on what each window shows; `chances` times the usual chance is taken off."""
     width = design.width
-    depths = _depths(design.starts[windows], side)
+    depths = depths_of(design.starts[windows], side)
     cross = np.zeros((len(windows), side.levels[0].shape[2], width))
     inner = np.zeros((len(windows), width, width))
     energy, left = np.zeros(len(windows)), np.zeros(len(windows))
