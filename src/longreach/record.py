@@ -62,6 +62,20 @@ class Need:
 
 
 @dataclass(frozen=True)
+class DeepNeed:
+    """What the error asks for of two inputs read together (the deep test).
+
+    need     as of one input: lag is that of the further of the two, strength the share that the two explain together
+    partner  lag at which the nearer of the two begins; None where no need was found; steps
+    seconds  what the test took
+    """
+
+    need: Need
+    partner: int | None
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Denormals:
     """Where the gradient, on its way back through time, consists of subnormal numbers of the layer's own dtype.
 
@@ -87,6 +101,7 @@ class Layer:
     hidden      number of its units
     need_start  the same test on the first sequences of the run: what the data offer an untrained network
     blind       why something could not be measured here; None if everything was
+    deep        what two inputs tell together; None unless it was asked for
     """
 
     module: str
@@ -99,6 +114,7 @@ class Layer:
     need_start: Need | None = None
     denormals: Denormals | None = None
     blind: str | None = None
+    deep: DeepNeed | None = None
 
 
 @dataclass(frozen=True)

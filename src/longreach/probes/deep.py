@@ -1,0 +1,293 @@
+"""How far back the error depends on two inputs that count only together: the deep need test."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import chndtr
+
+from longreach.errors import ArgumentError
+from longreach.probes.features import features
+from longreach.probes.need import (
+    FEWEST,
+    POWER,
+    Design,
+    ErrorSide,
+    Verdicts,
+    anchors_of,
+    depths_of,
+    error_side,
+    repairings,
+    spans,
+    verdicts,
+)
+from longreach.probes.pool import Pool, pool
+from longreach.probes.products import Candidates, Windows, scan, windows_of
+from longreach.probes.samples import Pairs
+from longreach.record import DeepNeed, Need
+
+DRAWS = 399  # re-pairings; two of the 400 pairings may lie beyond a level of 0.5 %, which is each half's
+WORK = 2e12  # floating-point operations that the scans may take: a quarter of a minute on two cores
+HELD = 120_000_000  # numbers (row, window, feature) held of each side at most: half a gigabyte
+SIZES = ((8, 4), (4, 4), (4, 2), (2, 2), (1, 2), (1, 1))  # (anchors, error directions) tried until the work fits
+ENOUGH = 1024  # sequences; below, features are given up before sequences
+SHARES = np.geomspace(1e-4, 1, 161)  # of variance, among which the smallest detectable one is looked for
+
+
+def deep_test(
+    pairs: Sequence[Pairs],
+    *,
+    level: float = 0.01,
+    draws: int = DRAWS,
+    seed: int = 0,
+    tell: Callable[[float], None] = lambda share: None,
+) -> DeepNeed | None:
+    """Would the product of two inputs, at t-k and nearer, receive a consistent gradient at t, and up to which lag k?
+
+    Each half of the sequences in turn names candidates, and the other half tests them. Naming is a search through all
+    pairs of windows by matrix products (`scan`); whatever it looked at, the other half has not seen it.
+
+    Product  of what a far window shows and what a nearer one does: windows as in `shortcut_test`, single lags and
+             bands; the far one in innovations, so that more recent inputs tell nothing about it; errors freed of the
+             inputs more recent than the far window, in each half by itself
+    Named    per half the best partner of every far window and feature; of these, in each of 16 parts of the lags, the
+             four whose products stand out most
+    Tested   S of the products, as in `shortcut_test`, against `draws` re-pairings within strata, and its maximum over
+             all candidates against their maxima (Westfall & Young 1993); at level / 2, because there are two halves
+    lag      the largest first lag of a far window in a significant product: a lower bound on the largest lag needed,
+             wrong upwards with a probability of `level` at most
+    strength of the product that stands out most in each part of the lags, its adjusted R² in the half that tested it
+    detectable  the share of the variance of g that one product must explain to be named by one half and confirmed by
+             the other, or the other way round, with a probability of 80 %; median over the candidates; 1.0 where
+             nothing could have been found
+    Cost     WORK at most: fewer anchors and error directions, then fewer features, then fewer sequences. No model
+             runs; nothing is trained
+    tell     called with the share that is done
+    None     where there is nothing to test: no finite sequence, no varying input, or no varying error
+    Is not   able to see what shows only when three inputs or more are read together (parity of three)
+    """
+    if not 0 < level < 1 or draws + 1 < 2 / level:
+        raise ArgumentError(
+            f"deep_test: expected 0 < level < 1 and draws >= 2 / level - 1, got level={level}, draws={draws}; "
+            "with fewer draws no p-value can be that small"
+        )
+    began = time.perf_counter()
+    pooled = pool(pairs)
+    if pooled is None:
+        return None
+    phi, linear = features(pooled.inputs, pooled.lengths, tokens=pooled.tokens)
+    shape = _affordable(pooled, phi.shape[2])
+    if shape.sequences < len(pooled.lengths):
+        pooled = pooled.first(shape.sequences)
+        phi, linear = features(pooled.inputs, pooled.lengths, tokens=pooled.tokens)
+    phi, linear = phi[:, :, : shape.width], min(linear, shape.width)
+    if not phi.any():
+        return None
+    design = Design(phi, pooled.lengths, anchors_of(pooled, shape.anchors))
+    split = _split(pooled.strata)
+    sides = [_side(pooled, phi, linear, design, half, shape.directions) for half in split]
+    if sides[0] is None or sides[1] is None:
+        return None
+    windows = windows_of(phi, design)
+    halves = [Half(side, windows.of(half), design.lags[:, half], pooled.strata[half]) for side, half in zip(sides, split)]
+    rng = np.random.default_rng(seed)
+    trials = [
+        _trial(halves[index], halves[1 - index], level / 2, draws, rng, lambda done, index=index: tell((index + done) / 2))
+        for index in (0, 1)
+    ]
+    return _concluded(trials, level, pooled, time.perf_counter() - began)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How much of the data the work allows."""
+
+    anchors: int
+    directions: int
+    width: int
+    sequences: int
+
+
+def _affordable(pooled: Pool, width: int) -> Shape:
+    sequences, steps, directions = pooled.errors.shape
+    windows = len(spans(steps)[0])
+
+    def most(anchors: int, kept: int, features: int) -> int:
+        """Sequences that fit."""
+        columns = windows * max(features, 1)
+        return min(int(WORK / (anchors * (min(kept, directions) + 1) * columns**2)), HELD // (anchors * columns))
+
+    for anchors, kept in SIZES:
+        if most(anchors, kept, width) >= sequences:
+            return Shape(anchors, kept, width, sequences)
+    while width > 1 and most(1, 1, width) < min(sequences, ENOUGH):
+        width -= 1
+    return Shape(1, 1, width, min(sequences, most(1, 1, width)))
+
+
+def _split(strata: Int[np.ndarray, " sequence"]) -> tuple[np.ndarray, np.ndarray]:
+    """Two halves: of each stratum the first and the last sequences. Pieces of one stream are thus kept apart."""
+    starts = np.searchsorted(strata, strata)
+    sizes = np.searchsorted(strata, strata, side="right") - starts
+    early = 2 * (np.arange(len(strata)) - starts) < sizes
+    return np.flatnonzero(early), np.flatnonzero(~early)
+
+
+def _side(
+    pooled: Pool, phi: np.ndarray, linear: int, design: Design, half: np.ndarray, tested: int
+) -> ErrorSide | None:
+    """The errors of one half, freed of recent inputs by a regression within that half."""
+    parts = (pooled.inputs[half], pooled.errors[half], pooled.lengths[half], pooled.strata[half])
+    own = Pool(*parts, seen=pooled.seen, tokens=pooled.tokens)
+    return error_side(own, phi[half], linear, design.anchors, tested) if len(half) else None
+
+
+@dataclass(frozen=True)
+class Half:
+    """One half of the sequences: errors, windows, the lags that each has at each anchor, and strata."""
+
+    side: ErrorSide
+    windows: Windows
+    lags: Int[np.ndarray, "anchor sequence"]
+    strata: Int[np.ndarray, " sequence"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one half named, and what the other said about it.
+
+    lags, partners  where the windows of each candidate begin
+    """
+
+    candidates: Candidates
+    lags: Int[np.ndarray, " candidate"]
+    partners: Int[np.ndarray, " candidate"]
+    found: Verdicts
+    strength: Float[np.ndarray, " candidate"]
+    power: Float[np.ndarray, "share candidate"]
+
+
+def _trial(
+    naming: Half, testing: Half, level: float, draws: int, rng: np.random.Generator, tell: Callable[[float], None]
+) -> Trial:
+    candidates = scan(naming.side, naming.windows, tell)
+    windows = testing.windows
+    lags, partners = windows.first[candidates.far // windows.width], windows.start[candidates.near // windows.width]
+    products = candidates.products(windows)
+    depths = depths_of(lags, testing.side)
+    values = statistics(testing.side, products, depths, repairings(testing.strata, draws, rng))
+    counts = (testing.lags.max(axis=0)[:, None] > lags).sum(axis=0)
+    found = verdicts(values, counts, level)
+    has = (testing.lags[:, :, None] > lags).astype(np.float32)
+    strength, left = _shares(testing.side, products, depths, has)
+    power = _power(values, found, left, products, has, candidates)
+    return Trial(candidates, lags, partners, found, strength, power)
+
+
+def statistics(
+    side: ErrorSide,
+    products: Float[np.ndarray, "anchor sequence candidate"],
+    depths: Int[np.ndarray, " candidate"],
+    pairings: Int[np.ndarray, "pairing sequence"],
+) -> Float[np.ndarray, "pairing candidate"]:
+    """S of each candidate for each pairing, on errors freed to the candidate's depth."""
+    values = np.zeros((len(pairings), len(depths)))
+    for depth in np.unique(depths):
+        some = products[:, :, depths == depth]
+        errors = side.levels[depth][:, :, : side.tested]
+        sums = np.zeros((errors.shape[2], len(pairings), some.shape[2]))
+        squares = np.zeros(sums.shape[1:])
+        for error, own in zip(errors, some, strict=True):
+            for direction, column in enumerate(error.T):
+                sums[direction] += column[pairings] @ own
+            squares += np.square(error).sum(axis=1)[pairings] @ np.square(own)
+        numerator = np.square(sums).sum(axis=0)
+        values[:, depths == depth] = np.divide(numerator, squares, out=np.zeros_like(squares), where=squares > 1e-12)
+    return values
+
+
+def _shares(
+    side: ErrorSide, products: np.ndarray, depths: np.ndarray, has: np.ndarray
+) -> tuple[Float[np.ndarray, " candidate"], Float[np.ndarray, " candidate"]]:
+    """Adjusted R² of the errors on each product, and the share of their variance that the tested directions hold."""
+    explained, whole, tested = np.zeros((3, len(depths)))
+    energy = np.maximum(np.einsum("asc,as->c", has, side.energy, optimize=True), 1e-12)
+    size = np.maximum(np.square(products, dtype=np.float64).sum(axis=(0, 1)), 1e-12)
+    for depth in np.unique(depths):
+        chosen = depths == depth
+        error = side.levels[depth]
+        sums = np.einsum("asd,asc->dc", error, products[:, :, chosen], optimize=True)
+        squares = np.square(error, dtype=np.float64)
+        explained[chosen] = np.square(sums).sum(axis=0) / size[chosen]
+        whole[chosen] = np.einsum("as,asc->c", squares.sum(axis=2), has[:, :, chosen], optimize=True)
+        tested[chosen] = np.einsum("as,asc->c", squares[:, :, : side.tested].sum(axis=2), has[:, :, chosen], optimize=True)
+    freedom = side.freedom[depths]
+    chance = 1 / np.maximum(has.sum(axis=(0, 1)), 2)
+    strength = np.clip((explained - chance * whole) / (1 - chance) / energy / freedom, 0.0, 1.0)
+    return strength, tested / energy / freedom
+
+
+def _power(
+    values: np.ndarray, found: Verdicts, left: np.ndarray, products: np.ndarray, has: np.ndarray, candidates: Candidates
+) -> Float[np.ndarray, "share candidate"]:
+    """The probability that a product in the place of a candidate is named by one half and confirmed by the other.
+
+    SHARES of the variance of g. Under the null S ~ (v/2m) χ² with 2m²/v degrees of freedom (m, v: its mean and
+    variance). A share r of the variance of g̃ over n rows moves its mean by n r / (1 + (κ - 1) r), κ the kurtosis of the
+    product: the denominator grows with the effect. κ is 3 for a normal product, 1 for one of two signs; a product that
+    is rarely anything but 0 has a large one.
+    """
+    mean = np.maximum(values[1:].mean(axis=0), 1e-12)
+    scale = np.maximum(values[1:].var(axis=0), 1e-12) / (2 * mean)
+    squares = np.square(products, dtype=np.float64)
+    rows = has.sum(axis=(0, 1))
+    kurtosis = rows * np.square(squares).sum(axis=(0, 1)) / np.maximum(squares.sum(axis=(0, 1)), 1e-12) ** 2
+    share = np.minimum(SHARES[:, None] / np.maximum(left, 1e-12), 1.0)
+    shift = rows * share / (1 + (kurtosis - 1) * share)
+    bar = np.maximum(candidates.bar[candidates.cell], 1e-12)
+    named, confirmed = (1 - chndtr(limit / scale, mean / scale, shift / scale) for limit in (bar, found.critical))
+    return np.where(found.usable, named * confirmed, 0.0)
+
+
+def _concluded(trials: Sequence[Trial], level: float, pooled: Pool, seconds: float) -> DeepNeed:
+    lags, partners, strength, cells = (
+        np.concatenate(parts)
+        for parts in zip(*((t.lags, t.partners, t.strength, t.candidates.cell) for t in trials), strict=True)
+    )
+    p = np.minimum(2 * np.concatenate([trial.found.p for trial in trials]), 1.0)
+    z = np.concatenate([trial.found.z for trial in trials])
+    significant = p <= level
+    lag = int(lags[significant].max()) if significant.any() else None
+    chosen = np.flatnonzero(significant & (lags == lag)) if lag is not None else np.arange(len(p))
+    best = int(chosen[np.argmax(z[chosen])]) if len(chosen) else None
+    shown = _strongest(lags, cells, z, best if lag is not None else None)
+    need = Need(
+        lag=lag,
+        p_value=1.0 if best is None else float(p[chosen].min()),
+        level=level,
+        detectable=_detectable(trials),
+        sequences=pooled.seen,
+        lags=tuple(lags[shown].tolist()),
+        strength=tuple(strength[shown].tolist()),
+        tokens=pooled.tokens,
+    )
+    return DeepNeed(need, None if lag is None or best is None else int(partners[best]), seconds)
+
+
+def _strongest(lags: np.ndarray, cells: np.ndarray, z: np.ndarray, lead: int | None) -> list[int]:
+    """Of each part of the lags the candidate that stands out most, in the order of lags; `lead` in any case."""
+    leaders = {cell: max(np.flatnonzero(cells == cell), key=lambda index: z[index]) for cell in set(cells.tolist())}
+    if lead is not None:
+        leaders[int(cells[lead])] = lead
+    return sorted((int(index) for index in leaders.values()), key=lambda index: lags[index])
+
+
+def _detectable(trials: Sequence[Trial]) -> float:
+    """The smallest share that one of the two halves finds with a probability of 80 %; they find independently."""
+    power = np.concatenate([trial.power for trial in trials], axis=1)
+    if not power.any():
+        return 1.0
+    found = 1 - (1 - np.median(power[:, power.any(axis=0)], axis=1)) ** 2
+    return float(SHARES[np.argmax(found >= POWER)]) if (found >= POWER).any() else 1.0

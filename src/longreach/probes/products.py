@@ -1,0 +1,140 @@
+"""Two inputs read together: every product of a near and a far window, and those that stand out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+
+from longreach.probes.innovations import running_sums
+from longreach.probes.need import Design, ErrorSide, depths_of
+
+CELLS = 16  # parts of the far lags, about equally long in the logarithm; each names candidates of its own
+PER_CELL = 4  # candidates that a part names
+HELD = 8_000_000  # numbers held at once of the matrix of all products
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What each row, a sequence at an anchor, shows of its inputs through each window of lags.
+
+    far     sums of innovations, of windows in the order of their first lags
+    near    sums of features, of windows in the order of their ends
+    first   first lag of each far window
+    start   first lag of each near window
+    within  how many near windows end before each far window begins: those may be its partners
+    width   features of a window
+    """
+
+    far: Float32[np.ndarray, "anchor sequence far_column"]
+    near: Float32[np.ndarray, "anchor sequence near_column"]
+    first: Int[np.ndarray, " window"]
+    start: Int[np.ndarray, " window"]
+    within: Int[np.ndarray, " window"]
+    width: int
+
+    def of(self, sequences: np.ndarray) -> "Windows":
+        """Of these sequences alone."""
+        return Windows(
+            self.far[:, sequences], self.near[:, sequences], self.first, self.start, self.within, self.width
+        )
+
+
+def windows_of(phi: Float32[np.ndarray, "sequence time feature"], design: Design) -> Windows:
+    """Both sides of all products of a design's windows. A near window sums the features as they are.
+
+    Given all that is more recent, an innovation has mean 0, and so has its product with anything that is more recent:
+    where the error, too, asks for nothing further back, nothing of the three together remains. That holds for any near
+    factor; the features themselves tell most.
+    """
+    far_order = np.argsort(design.starts, kind="stable")
+    near_order = np.argsort(design.ends, kind="stable")
+    sums = running_sums(phi)
+    everything = np.arange(len(design.starts))
+    far, near = [], []
+    for anchor in design.anchors.tolist():
+        far.append(design.seen(anchor, everything)[:, far_order].reshape(len(phi), -1))
+        last = np.maximum(anchor + 1 - design.starts[near_order], 0)
+        first = np.maximum(anchor + 1 - design.ends[near_order], 0)
+        near.append((sums[:, last] - sums[:, first]).reshape(len(phi), -1))
+    starts = design.starts[far_order]
+    within = np.searchsorted(design.ends[near_order], starts, side="right")
+    return Windows(np.stack(far), np.stack(near), starts, design.starts[near_order], within, design.width)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Products of a far and a near column, and the part of the far lags that named them.
+
+    bar  for each part, the S that a product had to exceed to be named
+    """
+
+    far: Int[np.ndarray, " candidate"]
+    near: Int[np.ndarray, " candidate"]
+    cell: Int[np.ndarray, " candidate"]
+    bar: Float[np.ndarray, " cell"]
+
+    def products(self, windows: Windows) -> Float32[np.ndarray, "anchor sequence candidate"]:
+        """The candidates' products, row by row."""
+        return windows.far[:, :, self.far] * windows.near[:, :, self.near]
+
+
+def scan(side: ErrorSide, windows: Windows, tell: Callable[[float], None]) -> Candidates:
+    """In each part of the far lags the far columns, each with its best partner, whose product says most of the error.
+
+    S = ‖Σ_r g̃_r ε_r φ_r‖² / Σ_r ‖g̃_r‖² ε²_r φ²_r over rows r; ε a far column, φ a near one that ends before it begins
+
+    Cost    2 (directions + 1) rows (windows features)² / 2 operations, as matrix products
+    tell    called with the share that is done
+    """
+    depths = depths_of(windows.first, side)
+    chunk = max(1, HELD // max(windows.near.shape[2], 1) // windows.width)
+    best, partner = np.full(windows.far.shape[2], -1.0), np.zeros(windows.far.shape[2], int)
+    total, done = max(1, int(windows.within.sum())), 0
+    for depth in np.unique(depths):
+        same = np.flatnonzero(depths == depth)
+        errors = side.levels[depth][:, :, : side.tested]
+        for begin in range(int(same[0]), int(same[-1]) + 1, chunk):
+            some = slice(begin, min(begin + chunk, int(same[-1]) + 1))
+            columns = slice(some.start * windows.width, some.stop * windows.width)
+            best[columns], partner[columns] = _best(errors, windows, some)
+            done += int(windows.within[some].sum())
+            tell(done / total)
+    return _named(best, partner, windows)
+
+
+def _best(errors: np.ndarray, windows: Windows, some: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Largest S of each far column of some windows, and the near column it is reached with."""
+    width = windows.width
+    within = windows.within[some] * width
+    most = int(within[-1])
+    columns = slice(some.start * width, some.stop * width)
+    count = columns.stop - columns.start
+    if not most:
+        return np.full(count, -1.0), np.zeros(count, int)
+    sums = np.zeros((errors.shape[2], count, most), np.float32)
+    denominator = np.zeros((count, most), np.float32)
+    for error, all_far, all_near in zip(errors, windows.far, windows.near, strict=True):
+        far, near = all_far[:, columns], all_near[:, :most]
+        for direction, own in enumerate(error.T):
+            sums[direction] += (far * own[:, None]).T @ near
+        denominator += (np.square(far) * np.square(error).sum(axis=1)[:, None]).T @ np.square(near)
+    numerator = np.square(sums, out=sums).sum(axis=0)
+    values = np.divide(numerator, denominator, out=np.zeros_like(denominator), where=denominator > 1e-12)
+    values[np.arange(most) >= np.repeat(within, width)[:, None]] = -1
+    partner = values.argmax(axis=1)
+    return values[np.arange(count), partner], partner
+
+
+def _named(best: np.ndarray, partner: np.ndarray, windows: Windows) -> Candidates:
+    lags = np.repeat(windows.first, windows.width)
+    edges = np.unique(np.geomspace(1, max(2, lags.max(initial=1)), CELLS + 1)[:-1].astype(int))
+    cells = np.searchsorted(edges, lags, side="right") - 1
+    far, bar = [], []
+    for cell in range(len(edges)):
+        inside = np.flatnonzero((cells == cell) & (best > 0))
+        inside = inside[np.argsort(-best[inside], kind="stable")]
+        far.append(inside[:PER_CELL])
+        bar.append(best[inside[PER_CELL]] if len(inside) > PER_CELL else 0.0)
+    chosen = np.concatenate(far)
+    return Candidates(chosen, partner[chosen], cells[chosen], np.array(bar))
