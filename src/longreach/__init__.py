@@ -4,6 +4,7 @@
     measure    one batch, forward and backward -> record
     nn         RNN, GRU and LSTM in the place of torch's, and every other cell
     accelerate a model's recurrent layers become ours    observe   the norms of all states' gradients
+    lyapunov, singular_values, carousel                  the spectrum of a recurrent layer
     Watch, Record, Diagnosis, Finding                    what these give
     LongreachError                                       the root of all errors
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from longreach.errors import LongreachError
     from longreach.measurement import measure
     from longreach.nn import accelerate, observe
+    from longreach.probes.carousel import carousel
+    from longreach.probes.lyapunov import lyapunov
+    from longreach.probes.singular import singular_values
     from longreach.record import Record
     from longreach.watching import Watch, watch
 
@@ -30,10 +34,13 @@ __all__ = [
     "Record",
     "Watch",
     "accelerate",
+    "carousel",
     "diagnose",
+    "lyapunov",
     "measure",
     "nn",
     "observe",
+    "singular_values",
     "watch",
 ]
 
@@ -44,10 +51,13 @@ _HOMES = {
     "Record": "longreach.record",
     "Watch": "longreach.watching",
     "accelerate": "longreach.nn",
+    "carousel": "longreach.probes.carousel",
     "diagnose": "longreach.diagnosis",
+    "lyapunov": "longreach.probes.lyapunov",
     "measure": "longreach.measurement",
     "nn": "longreach.nn",
     "observe": "longreach.nn",
+    "singular_values": "longreach.probes.singular",
     "watch": "longreach.watching",
 }
 

@@ -1,6 +1,10 @@
 """At which lags the curves are read."""
 
 import math
+from operator import index
+from typing import Any
+
+from longreach.errors import ArgumentError
 
 
 def lag_grid(horizon: int) -> tuple[int, ...]:
@@ -22,3 +26,16 @@ def split(lags: tuple[int, ...], longest: int) -> list[int]:
         start = borders[-1]
         borders += [start + round((lag - start) * piece / pieces) for piece in range(1, pieces + 1)]
     return borders
+
+
+def check_lags(lags: Any, horizon: int) -> tuple[int, ...]:
+    """The lags that somebody asked for, ascending, each once. Raises ArgumentError where one does not exist."""
+    try:
+        found = tuple(sorted({index(lag) for lag in lags}))
+    except TypeError:
+        found = ()
+    if not found or found[0] < 0 or found[-1] > horizon:
+        raise ArgumentError(
+            f"lags: expected whole numbers from 0 to {horizon}, the steps of the inputs less one, got {lags!r}"
+        )
+    return found
