@@ -7,6 +7,7 @@ import numpy as np
 from longreach.probes import reach
 from longreach.probes.need import shortcut_test
 from longreach.probes.samples import Curve, LayerKey, Pairs
+from longreach.quantities import updates
 from longreach.record import Layer, LossCurve, Need, Record
 from longreach.store import Store
 
@@ -39,6 +40,7 @@ def conclude(store: Store) -> Record:
         loss=_loss(store.losses()),
         nonfinite=store.nonfinite(),
         notes=tuple(store.notes()),
+        updates=updates.pool(store.samples(updates.Update), int(meta.get("steps", 0))),
     )
 
 

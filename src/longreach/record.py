@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from longreach.plain import build, plain
+from longreach.quantities.updates import Updates
 
 SCHEMA = "longreach.record/1"
 
@@ -164,6 +165,7 @@ class Record:
     loss       None if no loss was seen
     nonfinite  the first NaN or infinity; None if there was none
     notes      what could not be seen, and why, in sentences for the user
+    updates    one per matrix of weights that an optimizer updates
     """
 
     run: dict[str, Any]
@@ -174,6 +176,7 @@ class Record:
     loss: LossCurve | None
     nonfinite: NonFinite | None
     notes: tuple[str, ...] = ()
+    updates: tuple[Updates, ...] = ()
     schema: str = field(default=SCHEMA)
 
     def to_json(self) -> str:

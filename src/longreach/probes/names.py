@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from weakref import WeakKeyDictionary, WeakSet
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class Names:
@@ -31,8 +31,8 @@ class Names:
             inner = getattr(root, "_orig_mod", None)
             if isinstance(inner, nn.Module):
                 self.learn_compiled(inner)
-            elif root not in self._known:
-                self._add(root)
+            elif (model := unwrapped(root)) not in self._known:
+                self._add(model)
 
     def learn_compiled(self, code: object) -> None:
         """What torch.compile was given: a model, a method of one, or a function."""
@@ -61,6 +61,14 @@ class Names:
                     return self.of(module), name
         return None, None
 
+    def owners(self) -> dict[Tensor, tuple[str, str]]:
+        """Of every parameter met so far, the name of its module and its name within that; of shared ones the first."""
+        found: dict[Tensor, tuple[str, str]] = {}
+        for module in self._known:
+            for name, own in module.named_parameters(recurse=False):
+                found.setdefault(own, (self.of(module), name))
+        return found
+
     def parameters(self) -> list[nn.Parameter]:
         """The parameters of all modules met so far."""
         return [own for module in self._known for own in module.parameters(recurse=False)]
@@ -77,6 +85,12 @@ class Names:
             if any(isinstance(part, outside) for part in parts):
                 found += parts
         return found
+
+
+def unwrapped(root: nn.Module) -> nn.Module:
+    """The model itself, where it was handed to something that trains it in several places at once."""
+    inner = getattr(root, "module", None)
+    return unwrapped(inner) if type(root).__name__ in WRAPPERS and isinstance(inner, nn.Module) else root
 
 
 def _called(root: nn.Module, taken: list[str]) -> str:

@@ -4,6 +4,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +14,21 @@ from longreach.probes import fused, loop, pairs
 from longreach.probes.names import Names
 from longreach.probes.probe import Look, Panel, Probe
 from longreach.probes.samples import Pairs
+from longreach.probes.together import Together, can_be_gathered, is_spread, with_whole_weights
 from longreach.probes.trace import ChainVisit, FusedVisit, Trace
+from longreach.probes.updates import Updates
 from longreach.store import Store
 
 # What is measured besides reach and need; a new probe is one more line.
-PROBES: tuple[Callable[[], Probe], ...] = ()
+PROBES: tuple[Callable[[], Probe], ...] = (Updates,)
 
 # Rows of a batch: so many give pairs to the need test, so many are replayed for a curve.
 PAIR_ROWS, CURVE_ROWS = 64, 8
+
+SPREAD = (
+    "the weights are spread over several processes (FSDP or tensor parallel): reach is measured in nn.RNN, nn.GRU and "
+    "nn.LSTM layers of models that fully_shard has sharded; loops over cells, depth, units and updates are not followed"
+)
 
 
 class Observer:
@@ -43,6 +51,7 @@ class Observer:
         self._trace: Trace | None = None
         self._chains: list[ChainVisit] = []
         self._step, self._with_curves = 0, False
+        self._spread, self._together = False, Together()
         self._panel = Panel(PROBES, store)
         self._look: Look | None = None
 
@@ -97,6 +106,10 @@ class Observer:
         with self._timed(), self._look.phase:
             self.names.learn(self._trace.roots)
             self._chains = self._trace.chains()
+            self._spread = any(is_spread(root) for root in self._trace.roots)
+            if self._spread:
+                self.store.note(SPREAD)
+                return
             if self._chains and self._with_curves:
                 self._look.silence()
                 for visit in self._chains:
@@ -108,7 +121,8 @@ class Observer:
         if self._trace is None or self._look is None:
             return
         with self._timed():
-            self._panel.tell("after_backward", self._look)
+            if not self._spread:
+                self._panel.tell("after_backward", self._look)
             trace, chains = self._trace, self._chains
             for sentence in trace.unread:
                 self.store.note(sentence)
@@ -118,19 +132,18 @@ class Observer:
             self._collect(trace, visits, chains)
             if self._with_curves:
                 # of several calls of one layer the last stands for all
-                for visit in {visit.module: visit for visit in visits}.values():
-                    self._replay(visit)
+                self._replay_all(list({visit.module: visit for visit in visits}.values()))
             self._chains, trace.fused, trace.embedded = [], [], []
 
     def before_step(self, optimizer: Optimizer) -> None:
         """The gradients are as the optimizer will see them."""
-        if self._look is not None:
+        if self._look is not None and not self._spread:
             with self._timed():
                 self._panel.tell("before_step", self._look, optimizer)
 
     def after_step(self, optimizer: Optimizer | None) -> None:
         """The parameters have moved."""
-        if self._look is not None:
+        if self._look is not None and not self._spread:
             with self._timed():
                 self._panel.tell("after_step", self._look, optimizer)
 
@@ -167,11 +180,21 @@ class Observer:
         name = self.names.of(visit.chain.module)
         self.store.add_curve(*loop.measure(visit.chain, name, self._step, root, gradient, self._generator))
 
-    def _replay(self, visit: FusedVisit) -> None:
+    def _replay_all(self, visits: list[FusedVisit]) -> None:
+        if not self._spread:
+            for visit in visits:
+                self._replay(visit)
+        elif visits and self._together.agree(self._step):
+            # first what all ranks have to do, then what each can do alone: a failure there is nobody else's
+            gathered = [(visit, with_whole_weights(visit.module)) for visit in visits if can_be_gathered(visit.module)]
+            for visit, module in gathered:
+                self._replay(replace(visit, module=module), self.names.of(visit.module))
+
+    def _replay(self, visit: FusedVisit, name: str | None = None) -> None:
         rows = visit.inputs.shape[1]
         count = min(rows, CURVE_ROWS)
         call = visit.call(torch.arange(count) * rows // count)
-        for key, curve in fused.measure(call, self.names.of(visit.module), self._step, self._generator):
+        for key, curve in fused.measure(call, name or self.names.of(visit.module), self._step, self._generator):
             self.store.add_curve(key, curve)
 
     @contextmanager
