@@ -32,6 +32,7 @@ DRAWS = 399  # re-pairings; two of the 400 pairings may lie beyond a level of 0.
 WORK = 2e12  # floating-point operations that the scans may take: a quarter of a minute on two cores
 HELD = 120_000_000  # numbers (row, window, feature) held of each side at most: half a gigabyte
 SIZES = ((8, 4), (4, 4), (4, 2), (2, 2), (1, 2), (1, 1))  # (anchors, error directions) tried until the work fits
+HELD_REPAIRED = 16_000_000  # numbers held at once while re-pairing
 ENOUGH = 1024  # sequences; below, features are given up before sequences
 SHARES = np.geomspace(1e-4, 1, 161)  # of variance, among which the smallest detectable one is looked for
 
@@ -91,7 +92,10 @@ def deep_test(
     if sides[0] is None or sides[1] is None:
         return None
     windows = windows_of(phi, design)
-    halves = [Half(side, windows.of(half), design.lags[:, half], pooled.strata[half]) for side, half in zip(sides, split)]
+    halves = [
+        Half(side, windows.of(half, design.lags[:, half]), design.lags[:, half], pooled.strata[half])
+        for side, half in zip(sides, split, strict=True)
+    ]
     rng = np.random.default_rng(seed)
     trials = [
         _trial(halves[index], halves[1 - index], level / 2, draws, rng, lambda done, index=index: tell((index + done) / 2))
@@ -175,9 +179,10 @@ def _trial(
     candidates = scan(naming.side, naming.windows, tell)
     windows = testing.windows
     lags, partners = windows.first[candidates.far // windows.width], windows.start[candidates.near // windows.width]
-    products = candidates.products(windows)
     depths = depths_of(lags, testing.side)
-    values = statistics(testing.side, products, depths, repairings(testing.strata, draws, rng))
+    far, near = candidates.sides(windows)
+    values = statistics(testing.side, far, near, depths, repairings(testing.strata, draws, rng))
+    products = far * near
     counts = (testing.lags.max(axis=0)[:, None] > lags).sum(axis=0)
     found = verdicts(values, counts, level)
     has = (testing.lags[:, :, None] > lags).astype(np.float32)
@@ -188,24 +193,29 @@ def _trial(
 
 def statistics(
     side: ErrorSide,
-    products: Float[np.ndarray, "anchor sequence candidate"],
+    far: Float[np.ndarray, "anchor sequence candidate"],
+    near: Float[np.ndarray, "anchor sequence candidate"],
     depths: Int[np.ndarray, " candidate"],
     pairings: Int[np.ndarray, "pairing sequence"],
 ) -> Float[np.ndarray, "pairing candidate"]:
-    """S of each candidate for each pairing, on errors freed to the candidate's depth."""
-    values = np.zeros((len(pairings), len(depths)))
-    for depth in np.unique(depths):
-        some = products[:, :, depths == depth]
-        errors = side.levels[depth][:, :, : side.tested]
-        sums = np.zeros((errors.shape[2], len(pairings), some.shape[2]))
-        squares = np.zeros(sums.shape[1:])
-        for error, own in zip(errors, some, strict=True):
-            for direction, column in enumerate(error.T):
-                sums[direction] += column[pairings] @ own
-            squares += np.square(error).sum(axis=1)[pairings] @ np.square(own)
-        numerator = np.square(sums).sum(axis=0)
-        values[:, depths == depth] = np.divide(numerator, squares, out=np.zeros_like(squares), where=squares > 1e-12)
-    return values
+    """S of each candidate for each pairing, on errors freed to the candidate's depth; the far column is re-paired.
+
+    What the error has to do with the near column stays as it is, and so does the size of either.
+    """
+    count, columns = len(pairings), far.shape[2]
+    sums, squares = np.zeros((side.tested, count, columns)), np.zeros((count, columns))
+    most = max(1, HELD_REPAIRED // (far.shape[1] * columns))
+    for anchor, (own, partner) in enumerate(zip(far, near, strict=True)):
+        errors = np.stack([level[anchor, :, : side.tested] for level in side.levels])[depths]
+        weighted = errors.transpose(2, 1, 0) * partner  # (direction, sequence, candidate)
+        sizes = np.square(weighted).sum(axis=0)
+        for start in range(0, count, most):
+            some = slice(start, start + most)
+            repaired = own[pairings[some]]
+            sums[: len(weighted), some] += np.einsum("psc,dsc->dpc", repaired, weighted)
+            squares[some] += np.einsum("psc,sc->pc", np.square(repaired, out=repaired), sizes)
+    numerator = np.square(sums).sum(axis=0)
+    return np.divide(numerator, squares, out=np.zeros_like(squares), where=squares > 1e-12)
 
 
 def _shares(

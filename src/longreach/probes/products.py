@@ -14,6 +14,9 @@ PER_CELL = 4  # candidates that a part names
 HELD = 8_000_000  # numbers held at once of the matrix of all products
 
 
+Sides = Float32[np.ndarray, "anchor sequence candidate"]
+
+
 @dataclass(frozen=True)
 class Windows:
     """What each row, a sequence at an anchor, shows of its inputs through each window of lags.
@@ -33,11 +36,18 @@ class Windows:
     within: Int[np.ndarray, " window"]
     width: int
 
-    def of(self, sequences: np.ndarray) -> "Windows":
-        """Of these sequences alone."""
-        return Windows(
-            self.far[:, sequences], self.near[:, sequences], self.first, self.start, self.within, self.width
-        )
+    def of(self, sequences: np.ndarray, lags: Int[np.ndarray, "anchor sequence"]) -> "Windows":
+        """Of these sequences alone, which have so many lags each; far columns have mean 0 over those that have them.
+
+        A rare input may be missing in half of the sequences: its innovation is then a constant, and no news.
+        """
+        near = self.near[:, sequences]
+        far = self.far[:, sequences].reshape(*near.shape[:2], len(self.first), self.width)
+        for own, known in zip(far, lags, strict=True):
+            has = (known[:, None] > self.first).astype(np.float32)
+            mean = own.sum(axis=0) / np.maximum(has.sum(axis=0), 1)[:, None]
+            own -= has[:, :, None] * mean
+        return Windows(far.reshape(near.shape), near, self.first, self.start, self.within, self.width)
 
 
 def windows_of(phi: Float32[np.ndarray, "sequence time feature"], design: Design) -> Windows:
@@ -74,9 +84,9 @@ class Candidates:
     cell: Int[np.ndarray, " candidate"]
     bar: Float[np.ndarray, " cell"]
 
-    def products(self, windows: Windows) -> Float32[np.ndarray, "anchor sequence candidate"]:
-        """The candidates' products, row by row."""
-        return windows.far[:, :, self.far] * windows.near[:, :, self.near]
+    def sides(self, windows: Windows) -> tuple[Sides, Sides]:
+        """The candidates' far and near columns."""
+        return windows.far[:, :, self.far], windows.near[:, :, self.near]
 
 
 def scan(side: ErrorSide, windows: Windows, tell: Callable[[float], None]) -> Candidates:
