@@ -7,7 +7,7 @@ import numpy as np
 from longreach.probes import reach
 from longreach.probes.need import shortcut_test
 from longreach.probes.samples import Curve, LayerKey, Pairs
-from longreach.quantities import updates
+from longreach.quantities import crosscheck, inputs, units, updates, weights
 from longreach.record import Layer, LossCurve, Need, Record
 from longreach.store import Store
 
@@ -40,7 +40,11 @@ def conclude(store: Store) -> Record:
         loss=_loss(store.losses()),
         nonfinite=store.nonfinite(),
         notes=tuple(store.notes()),
+        crosschecks=crosscheck.pool(store.samples(crosscheck.Check)),
         updates=updates.pool(store.samples(updates.Update), int(meta.get("steps", 0))),
+        units=units.pool(store.samples(units.UnitsSample)),
+        weights=weights.pool(store.samples(weights.WeightSample)),
+        inputs=inputs.pool(store.samples(inputs.InputSample)),
     )
 
 

@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from longreach.plain import build, plain
+from longreach.quantities.crosscheck import Crosscheck
+from longreach.quantities.inputs import Input
+from longreach.quantities.units import Units
 from longreach.quantities.updates import Updates
+from longreach.quantities.weights import Weight
 
 SCHEMA = "longreach.record/1"
 
@@ -164,8 +168,12 @@ class Record:
     layers     one per recurrent layer and direction
     loss       None if no loss was seen
     nonfinite  the first NaN or infinity; None if there was none
+    crosschecks  hand-written gradients and modules against a second computation of the same
     notes      what could not be seen, and why, in sentences for the user
     updates    one per matrix of weights that an optimizer updates
+    units      one per activation behind a module, and per layer and direction of a fused recurrent module
+    weights    one per matrix of weights that a gradient came to
+    inputs     one per module that reads the data
     """
 
     run: dict[str, Any]
@@ -177,6 +185,10 @@ class Record:
     nonfinite: NonFinite | None
     notes: tuple[str, ...] = ()
     updates: tuple[Updates, ...] = ()
+    units: tuple[Units, ...] = ()
+    weights: tuple[Weight, ...] = ()
+    inputs: tuple[Input, ...] = ()
+    crosschecks: tuple[Crosscheck, ...] = ()
     schema: str = field(default=SCHEMA)
 
     def to_json(self) -> str:

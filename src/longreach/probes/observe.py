@@ -11,16 +11,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from longreach.probes import fused, loop, pairs
+from longreach.probes.inputs import Inputs
+from longreach.probes.functions import Functions
 from longreach.probes.names import Names
 from longreach.probes.probe import Look, Panel, Probe
 from longreach.probes.samples import Pairs
 from longreach.probes.together import Together, can_be_gathered, is_spread, with_whole_weights
 from longreach.probes.trace import ChainVisit, FusedVisit, Trace
+from longreach.probes.units import Units
 from longreach.probes.updates import Updates
+from longreach.probes.weights import Weights
 from longreach.store import Store
 
 # What is measured besides reach and need; a new probe is one more line.
-PROBES: tuple[Callable[[], Probe], ...] = (Updates,)
+PROBES: tuple[Callable[[], Probe], ...] = (Updates, Units, Weights, Inputs, Functions)
 
 # Rows of a batch: so many give pairs to the need test, so many are replayed for a curve.
 PAIR_ROWS, CURVE_ROWS = 64, 8
