@@ -22,7 +22,9 @@ from longreach.nn import Recurrent, cells
 from longreach.nn.cell import Cell, Step, entries, rebuilt
 from longreach.nn.cells.lstm import Memory
 from longreach.nn.gates import Recur
+from longreach.nn.rows import Sequences
 
+KINDS_OF_CELLS = {nn.LSTMCell: "LSTM", nn.GRUCell: "GRU"}
 KINDS = {"RNN": cells.Elman, "GRU": cells.GRU, "LSTM": cells.LSTM}
 EXPECTED = "an RNN, GRU, LSTM or cell of torch.nn or longreach.nn, a longreach.nn.Recurrent, or a longreach.nn.Cell"
 
@@ -67,7 +69,7 @@ class Orbit:
 
 
 @torch.no_grad()
-def orbits(module: nn.Module, inputs: Tensor, state: Any = None) -> Iterator[Orbit]:
+def orbits(module: nn.Module, inputs: Sequences, state: Any = None) -> Iterator[Orbit]:
     """Every layer and direction of a recurrent module under these inputs, from the bottom up.
 
     inputs  as the module takes them; a cell takes (time, row, feature) or (time, feature)
@@ -82,9 +84,9 @@ def orbits(module: nn.Module, inputs: Tensor, state: Any = None) -> Iterator[Orb
         residual = isinstance(module, Recurrent) and module.residual
     else:
         raise ArgumentError(f"module: expected {EXPECTED}, got {type(module).__name__}; pass the recurrent part alone")
-    flow = _time_major(module, inputs, batch_first)
+    flow, batched = _time_major(module, inputs, batch_first)
     places = _cells(module)
-    starts = _starts(module, places, flow, state, batched=inputs.dim() == 3)
+    starts = _starts(module, places, flow, state, batched)
     for layer in range(0, len(places), directions):
         outputs = []
         for side in range(directions):
@@ -133,10 +135,12 @@ class Projected(cells.LSTM):
 
 def _cells(module: nn.Module) -> list[Cell]:
     """A cell for every place of the module, in float64 and in evaluation: nothing is shared."""
+    home = _home(module)
     if isinstance(module, nn.RNNCellBase):
-        activation = getattr(module, "nonlinearity", None)
-        kind = "RNN" if activation else type(module).__name__.removesuffix("Cell")
-        return [_twin(kind, activation, dict(module.named_parameters()))]
+        kind = next((kind for cls, kind in KINDS_OF_CELLS.items() if isinstance(module, cls)), "RNN")
+        names = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if module.bias else [])]
+        weights = {name: getattr(module, name) for name in names}
+        return [_twin(kind, getattr(module, "nonlinearity", None), weights, home)]
     if isinstance(module, nn.RNNBase):
         kind, _, activation = module.mode.partition("_")
         found = []
@@ -144,19 +148,19 @@ def _cells(module: nn.Module) -> list[Cell]:
             slope = names[0].replace("weight_ih", "slope")
             names = [*names, slope] if hasattr(module, slope) else names
             weights = {name[: name.index("_l")]: getattr(module, name) for name in names}
-            found.append(_twin(kind, activation.lower(), weights))
+            found.append(_twin(kind, activation.lower(), weights, home))
         return found
     return [_copied(cast(Cell, cell)) for cell in (module.cells if isinstance(module, Recurrent) else [module])]
 
 
-def _twin(kind: str, activation: str | None, weights: dict[str, Tensor]) -> Cell:
+def _twin(kind: str, activation: str | None, weights: dict[str, Tensor], home: torch.device) -> Cell:
     """One of our cells with these weights, whose names are those of torch's cells."""
     build = Projected if "weight_hr" in weights else KINDS[kind]
     options: dict[str, Any] = {"activation": activation} if kind == "RNN" else {}
     hidden = len(weights["weight_hh"]) // build.gates
     cell = build(weights["weight_ih"].shape[1], hidden, bias="bias_ih" in weights, device="meta", **options)
     for name, weight in weights.items():
-        setattr(cell, name, nn.Parameter(_wide(weight.detach()), requires_grad=False))
+        setattr(cell, name, nn.Parameter(weight.detach().to(home, torch.float64), requires_grad=False))
     return cell.eval()
 
 
@@ -168,25 +172,36 @@ def _copied(cell: Cell) -> Cell:
         )
     with torch.random.fork_rng(devices=[]):  # a cell may draw weights when it is copied
         cell = copy.deepcopy(cell)
-    for part in list(cell.modules()):
-        for name in list(getattr(part, "parametrizations", ())):  # computed once, not at every step
-            parametrize.remove_parametrizations(part, name)
-    return cell.to("cpu" if _home(cell).type == "mps" else _home(cell), torch.float64).requires_grad_(False).eval()
+    for part in [part for part in cell.modules() if parametrize.is_parametrized(part)]:
+        _settle(part)
+    return cell.to(_home(cell), torch.float64).requires_grad_(False).eval()
+
+
+def _settle(part: nn.Module) -> None:
+    """Weights that are computed from others become plain: computed once, not at every step.
+
+    torch's remove_parametrizations would change the class, which the copy has in common with the user's module.
+    """
+    weights = {name: getattr(part, name).detach() for name in cast(nn.ModuleDict, part.parametrizations)}
+    part.__class__ = parametrize.type_before_parametrizations(part)
+    del part.parametrizations
+    for name, weight in weights.items():
+        part.register_parameter(name, nn.Parameter(weight))
 
 
 def _home(module: nn.Module) -> torch.device:
-    return next((weight.device for weight in module.parameters()), torch.device("cpu"))
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    """float64, on the CPU where the device has none."""
-    return tensor.to("cpu" if tensor.device.type == "mps" else tensor.device, torch.float64)
+    """Where to compute: on the module's device, or on the CPU where that has no float64."""
+    device = next((weight.device for weight in module.parameters()), torch.device("cpu"))
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 # The inputs, and the state before them.
 
 
-def _time_major(module: nn.Module, inputs: Tensor, batch_first: bool) -> Float[Tensor, "time row feature"]:
+def _time_major(
+    module: nn.Module, inputs: Sequences, batch_first: bool
+) -> tuple[Float[Tensor, "time row feature"], bool]:
+    """Inputs of all steps in float64, and whether the module was given several sequences."""
     shape = "(row, time, feature)" if batch_first else "(time, row, feature)"
     expected = f"inputs: expected a tensor of real numbers, {shape} or (time, feature), with a step or more"
     if not isinstance(inputs, Tensor):
@@ -196,12 +211,11 @@ def _time_major(module: nn.Module, inputs: Tensor, batch_first: bool) -> Float[T
     if not fits or not inputs.dtype.is_floating_point:
         raise ArgumentError(f"{expected} and {width} features, got {tuple(inputs.shape)} of {inputs.dtype}")
     flow = inputs[:, None] if inputs.dim() == 2 else inputs.transpose(0, 1) if batch_first else inputs
-    home = _home(module)
-    return flow.detach().to("cpu" if home.type == "mps" else home, torch.float64)
+    return flow.detach().to(_home(module), torch.float64), inputs.dim() == 3
 
 
 def _starts(
-    module: nn.Module, places: list[Cell], flow: Tensor, state: Any, *, batched: bool
+    module: nn.Module, places: list[Cell], flow: Tensor, state: Any, batched: bool
 ) -> list[Float[Tensor, "row n"]]:
     """The state that every place starts from."""
     zeros = [cell.start(flow.shape[1], like=flow) for cell in places]
