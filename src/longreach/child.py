@@ -10,15 +10,26 @@ import sys
 import time
 from importlib.machinery import ModuleSpec
 
+from longreach import ranks
+
 FOLDER, BUDGET, ACCELERATE = "LONGREACH_FOLDER", "LONGREACH_BUDGET", "LONGREACH_ACCELERATE"
-PYTHONPATH = "LONGREACH_PYTHONPATH"
+PYTHONPATH, LAUNCHES = "LONGREACH_PYTHONPATH", "LONGREACH_LAUNCHES"
 
 
-def environment(folder: str, budget: float, *, accelerate: bool = False) -> dict[str, str]:
-    """The environment, for the script's process, that makes `begin` run there; `begin` takes its traces away."""
+def environment(folder: str, budget: float, *, accelerate: bool = False, launches: bool = False) -> dict[str, str]:
+    """The environment, for the script's process, that makes `begin` run there; `begin` takes its traces away.
+
+    launches  the script starts the processes that train, and `begin` is for those
+    """
     here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "startup")
     theirs = os.environ.get("PYTHONPATH")
-    env = {**os.environ, FOLDER: folder, BUDGET: repr(budget), ACCELERATE: "yes" if accelerate else "no"}
+    env = {
+        **os.environ,
+        LAUNCHES: "yes" if launches else "no",
+        FOLDER: folder,
+        BUDGET: repr(budget),
+        ACCELERATE: "yes" if accelerate else "no",
+    }
     if theirs is not None:
         env[PYTHONPATH] = theirs
     env["PYTHONPATH"] = here + os.pathsep + theirs if theirs else here
@@ -27,6 +38,9 @@ def environment(folder: str, budget: float, *, accelerate: bool = False) -> dict
 
 def begin() -> None:
     """Called once, before the script's first line."""
+    if os.environ[LAUNCHES] == "yes" and "RANK" not in os.environ:
+        return  # this is the launcher itself, whose workers inherit its environment
+    del os.environ[LAUNCHES]
     folder, budget, accelerate = (os.environ.pop(name) for name in (FOLDER, BUDGET, ACCELERATE))
     del os.environ["PYTHONPATH"]
     if PYTHONPATH in os.environ:
@@ -64,7 +78,8 @@ class _Session:
 
             from longreach.store import Store
 
-            self.store = Store.create(Path(self.folder), claimed=True)
+            first = ranks.rank() == 0
+            self.store = Store.create(Path(self.folder) if first else None, claimed=True)
             self.store.put_meta(
                 script=sys.argv[0],
                 argv=sys.argv[1:],

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from longreach import child
+from longreach import child, ranks
 from longreach.errors import ArgumentError, LongreachError
 from longreach.folder import DIAGNOSIS, RECORD, Claim
 from longreach.relay import relay
@@ -49,6 +49,9 @@ def run(
     """
     _check_budget(budget)
     _check_interpreter()
+    command = ["-m", script, *arguments] if module else [script, *arguments]
+    if ranks.rank() > 0:  # the first rank of this training has the folder and the last word
+        return _run_child(command, child.environment("", budget, accelerate=accelerate))
     if module:
         check_module(script)
     else:
@@ -56,14 +59,15 @@ def run(
     name = script if module else Path(script).resolve().stem
     claim = Claim(folder.resolve()) if folder else Claim.default("stdin" if script == "-" else name)
     shown = str(folder or os.path.relpath(claim.folder))  # now: the script may take the current folder away
-    command = [script, *arguments]
     started = time.time()
-    environment = child.environment(str(claim.folder), budget, accelerate=accelerate)
-    code = _run_child(["-m", *command] if module else command, environment)
+    environment = child.environment(
+        str(claim.folder), budget, accelerate=accelerate, launches=ranks.starts_ranks(script)
+    )
+    code = _run_child(command, environment)
     # From here on the outcome is the script's: no trouble of ours may replace it.
     try:
         try:
-            complaints = _close_record(claim.folder, command, started, code)
+            complaints = _close_record(claim.folder, [script, *arguments], started, code)
             _judge(claim.folder, shown, complaints, quiet)
         finally:
             claim.release()

@@ -19,10 +19,13 @@ class Sampler:
 
     A sample of pairs collects inputs and errors; a sample of curves measures gain and signal besides. The first sample
     is taken whatever it costs.
+
+    together  this is one of several processes of one training, whose clocks differ: curves are taken at the same steps
+              in all of them, so many as the logarithm of the steps allows, whatever they cost
     """
 
-    def __init__(self, budget: float):
-        self.budget = budget
+    def __init__(self, budget: float, *, together: bool = False):
+        self.budget, self.together = budget, together
         self.started = time.perf_counter()
         self.spent = {"pairs": 0.0, "curves": 0.0, "upkeep": 0.0}
         self._cost = {"pairs": 0.0, "curves": 0.0}
@@ -47,7 +50,12 @@ class Sampler:
         fruitful  whether there are any pairs to be had: else they are left out
         """
         for kind in ("curves", "pairs") if fruitful else ("curves",):
-            if (step >= self._next[kind] and self._advanced(kind)) or self._affordable(kind):
+            planned = step >= self._next[kind]
+            if self.together and kind == "curves":
+                due = planned
+            else:
+                due = (planned and self._advanced(kind)) or self._affordable(kind)
+            if due:
                 self._plan(kind, step)
                 return kind
         return None

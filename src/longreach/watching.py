@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from longreach import ranks
 from longreach.errors import ArgumentError, RunFolderError
+from longreach.probes.ledger import Ledger
 from longreach.probes.loop import tensors_in
 from longreach.probes.names import Names
 from longreach.probes.numerics import Sentinel
@@ -59,24 +62,32 @@ class Watch:
         self.steps = 0
         self._optimizer, self._stepped_by_hand = optimizer, model is not None and optimizer is None
         names = Names(model)
-        self._observer, self._sentinel = Observer(self.store, names), Sentinel(names)
-        self._budget, self._sampler = budget, Sampler(budget)
+        self._observer, self._ledger = Observer(self.store, names), Ledger(self.store, names)
+        self._sentinel = Sentinel(names, self._ledger.norms)
+        self._budget, self._sampler = budget, Sampler(budget, together=ranks.world() > 1)
         self._pid, self._busy, self._off, self._blind = os.getpid(), False, True, False
         self._kind: str | None = None
         self._window: list[Tensor] = []  # losses of the backward passes since the last optimizer step
-        self._losses: list[tuple[int, Tensor]] = []  # not yet written
         self._written = self._opened = 0.0
         self._undo: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
-        self._sampler, self._off, self._written = Sampler(self._budget), False, time.perf_counter()
+        self._sampler = Sampler(self._budget, together=ranks.world() > 1)
+        self._off, self._written = False, time.perf_counter()
         self._replace(torch.autograd, "backward", self._around)
         self._replace(torch, "compile", self._noting_what_is_compiled)
+        ledger, scaler = self._ledger, torch.amp.GradScaler
+        self._listen(clip_grad, "_clip_grads_with_norm_", ledger.heard_clip_norm)  # called by clip_grad_norm_
+        self._listen(torch.nn.utils, "clip_grads_with_norm_", ledger.heard_clip_norm)
+        self._listen(torch.nn.utils, "clip_grad_value_", ledger.heard_clip_value)
+        self._listen(clip_grad, "clip_grad_value_", ledger.heard_clip_value)
+        self._listen(scaler, "scale", ledger.scaler.heard_scale)
         if not self._stepped_by_hand:
             owner = self._optimizer
             before = owner.register_step_pre_hook if owner else register_optimizer_step_pre_hook
             after = owner.register_step_post_hook if owner else register_optimizer_step_post_hook
             self._undo += [before(self._before_step).remove, after(self._after_step).remove]
+            self._listen(scaler, "step", ledger.scaler.after_step, before=ledger.scaler.before_step)
         with self._guarded():
             self._open_window()
         return self
@@ -92,7 +103,7 @@ class Watch:
             self._close_window()
         with self._guarded():
             self._explain()
-            self._write()
+            self._write(wait=True)
         self._off = True
 
     def step(self, loss: Tensor | None = None) -> None:
@@ -104,7 +115,7 @@ class Watch:
     def record(self) -> Record:
         """All that has been measured so far, as plain data. Cost: the need tests, about a second each."""
         with self._guarded():
-            self._write()
+            self._write(wait=True)
         from longreach.conclude import conclude  # scipy behind it takes longer to import than a watch to attach
 
         return conclude(self.store)
@@ -121,6 +132,27 @@ class Watch:
         real = getattr(home, name)
         setattr(home, name, wrap(real))
         self._undo.append(lambda: setattr(home, name, real))
+
+    def _listen(self, home: Any, name: str, heard: Callable, *, before: Callable | None = None) -> None:
+        """`before` is told what a function of torch's is given, `heard` what it has returned and was given."""
+
+        def wrap(real: Callable) -> Callable:
+            @functools.wraps(real)
+            def call(*arguments: Any, **options: Any) -> Any:
+                if self._resting():
+                    return real(*arguments, **options)
+                if before is not None:
+                    with self._guarded():
+                        before(*arguments, **options)
+                result = real(*arguments, **options)
+                with self._guarded():
+                    heard(result, *arguments, **options)
+                return result
+
+            return call
+
+        if hasattr(home, name):  # some of these names are torch's own affair
+            self._replace(home, name, wrap)
 
     def _noting_what_is_compiled(self, real: Callable) -> Callable:
         @functools.wraps(real)
@@ -142,8 +174,9 @@ class Watch:
             result = real(*arguments, **options)
             with self._guarded():
                 self._observer.after_backward()
-                if self._kind is not None or self._sampler.can_afford(self._sentinel.cost):
-                    self._sampler.charge("upkeep", self._sentinel.look_at_gradients(self.steps))
+                sampled, worth = self._kind is not None, self._ledger.alarmed
+                if sampled or worth or self._sampler.can_afford(self._sentinel.cost):
+                    self._sampler.charge("upkeep", self._look_at_gradients())
             return result
 
         return backward
@@ -151,15 +184,18 @@ class Watch:
     def _before_backward(self, tensors: Any, grad_tensors: Any = None, *_: Any, **__: Any) -> None:
         roots, gradients = tensors_in(tensors), tensors_in(grad_tensors)
         if roots:
-            loss = roots[0].detach()
-            self._window.append(loss if loss.numel() == 1 else loss.mean())
+            self._window.append(self._ledger.loss_of(roots[0]))
             self._observer.before_backward(roots[0], gradients[0] if gradients else None)
             self._sentinel.look_at_loss(roots[0], self.steps, self.store, may_wait=self._kind is not None)
 
     def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
+        self._ledger.scaler.optimizer_steps()
         if not self._resting() and self._window:
             with self._guarded():
-                self._sampler.charge("upkeep", self._sentinel.before_step(optimizer, self.steps))
+                if self._sentinel.meets(optimizer):
+                    self._sampler.charge("upkeep", self._look_at_gradients())
+                self._sentinel.before_step()
+                self._ledger.before_step(optimizer, may_wait=self._kind is not None)
                 self._observer.before_step(optimizer)
 
     def _after_step(self, optimizer: Optimizer | None = None, *_: Any) -> None:
@@ -169,14 +205,15 @@ class Watch:
                 self._sentinel.after_step(self.store)
                 self._observer.after_step(optimizer)
                 self._close_window()
-                several = len(self._window) > 1
-                loss = torch.stack([part.reshape(()) for part in self._window]).mean() if several else self._window[0]
-                self._losses.append((self.steps, loss))
+                self._ledger.step_over(self._window)
                 self._window = []
                 self.steps += 1
                 if time.perf_counter() - self._written > COMMIT_EVERY:
                     self._write()
                 self._open_window()
+
+    def _look_at_gradients(self) -> float:
+        return self._sentinel.look_at_gradients(self.steps, scale=self._ledger.scale, may_wait=self._kind is not None)
 
     def _resting(self) -> bool:
         return self._off or self._busy or os.getpid() != self._pid
@@ -196,11 +233,9 @@ class Watch:
         if self._kind is not None:
             self._sampler.collected(self._observer.sequences)
 
-    def _write(self) -> None:
+    def _write(self, *, wait: bool = False) -> None:
         began = time.perf_counter()
-        values = [(step, float(loss)) for step, loss in self._losses]
-        self._losses = []
-        self.store.add_losses(values)
+        self._ledger.write(wait=wait)
         self.store.put_meta(steps=self.steps, seconds=self._sampler.elapsed, spent=self._sampler.total_spent)
         self.store.commit()
         self._written = time.perf_counter()

@@ -6,6 +6,9 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from torch import Tensor, nn
 
+# Modules that hold a model and stand in its place.
+WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel")
+
 
 class Names:
     """Dotted names of modules, as `model.named_modules()` gives them; once given, a name stays.

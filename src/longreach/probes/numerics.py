@@ -17,7 +17,9 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from longreach.probes.autopsy import autopsy, name_of, number_of, operation, operations_before, parameter_of, worst
+from longreach.probes.gradients import Norms
 from longreach.probes.names import Names
+from longreach.probes.together import own_part
 from longreach.record import NonFinite
 from longreach.store import Store
 
@@ -43,9 +45,9 @@ class Sentinel:
     cost  seconds that the latest look at the gradients took
     """
 
-    def __init__(self, names: Names):
+    def __init__(self, names: Names, norms: Norms):
         self.cost = 1e-3
-        self._names, self._found = names, False
+        self._names, self._norms, self._found = names, norms, False
         self._optimizers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._root: Node | None = None  # of the latest backward pass, until its gradients were looked at
         self._pending: Spoilt | None = None
@@ -60,31 +62,36 @@ class Sentinel:
         if (may_wait or root.device.type == "cpu") and not _is_finite(root):
             self._keep(_post_mortem(root, self._names, step), store)
 
-    def look_at_gradients(self, step: int) -> float:
+    def look_at_gradients(self, step: int, *, scale: float = 1.0, may_wait: bool = True) -> float:
         """After a backward pass, and before anything is done to its gradients: clipping a NaN spreads it to all.
 
-        Returns the seconds that it took.
+        scale     what the loss was multiplied by
+        may_wait  for a device: where that is not allowed, the norms of the gradients are read later
+        Returns   the seconds that it took
         """
         root, parameters = self._root, [] if self._found else self._parameters()
         if root is None or not parameters:
             return 0.0
         self._root = None
         began = time.perf_counter()
-        if _all_finite(parameters):
+        sound = self._norms.look(parameters, step, scale=scale, may_wait=may_wait)
+        if sound or (sound is False and _all_finite(parameters)):
             self._pending = None
-        elif self._pending is None:
-            self._pending = Spoilt(step, root, {p: (worst(p.grad), _largest(p)) for p in parameters})
+        elif sound is False and self._pending is None:
+            parts = {p: own_part(p.grad) for p in parameters if p.grad is not None}
+            self._pending = Spoilt(step, root, {p: (worst(part), _largest(part)) for p, part in parts.items()})
         self.cost = time.perf_counter() - began
         return self.cost
 
-    def before_step(self, optimizer: Optimizer, step: int) -> float:
-        """An optimizer met for the first time may hold parameters that belong to no module that has been seen."""
-        seconds = 0.0
-        if optimizer not in self._optimizers:
-            self._optimizers.add(optimizer)
-            seconds = self.look_at_gradients(step)
+    def meets(self, optimizer: Optimizer) -> bool:
+        """Whether an optimizer is met for the first time: it may hold parameters of no module that has been seen."""
+        new = optimizer not in self._optimizers
+        self._optimizers.add(optimizer)
+        return new
+
+    def before_step(self) -> None:
+        """Something may have been done to the gradients: it is too late for a first look."""
         self._root = None
-        return seconds
 
     def after_step(self, store: Store) -> None:
         """An update was made with the gradients as they are now."""
@@ -113,7 +120,8 @@ def _is_finite(loss: Tensor) -> bool:
 
 
 def _all_finite(parameters: Iterable[Tensor]) -> bool:
-    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    # of gradients that are spread over several processes this one's part: to ask the others would wait for them
+    grads = [own_part(parameter.grad) for parameter in parameters if parameter.grad is not None]
     return not grads or bool(get_total_norm(grads, math.inf).isfinite())
 
 
@@ -166,5 +174,5 @@ def _error_was_sound(module: str | None, spoilt: Spoilt, names: Names) -> bool:
     return bool(found) and all(not bad and size < torch.finfo(torch.float32).max ** 0.25 for bad, size in found)
 
 
-def _largest(parameter: Tensor) -> float:
-    return float(parameter.grad.abs().max()) if parameter.grad is not None and parameter.grad.numel() else 0.0
+def _largest(gradient: Tensor) -> float:
+    return float(gradient.abs().max()) if gradient.numel() else 0.0

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from longreach.probes import fused, loop, pairs
 from longreach.probes.inputs import Inputs
 from longreach.probes.functions import Functions
+from longreach.probes.depth import Depth
 from longreach.probes.names import Names
 from longreach.probes.probe import Look, Panel, Probe
 from longreach.probes.samples import Pairs
@@ -24,7 +25,7 @@ from longreach.probes.weights import Weights
 from longreach.store import Store
 
 # What is measured besides reach and need; a new probe is one more line.
-PROBES: tuple[Callable[[], Probe], ...] = (Updates, Units, Weights, Inputs, Functions)
+PROBES: tuple[Callable[[], Probe], ...] = (Updates, Units, Weights, Inputs, Functions, Depth)
 
 # Rows of a batch: so many give pairs to the need test, so many are replayed for a curve.
 PAIR_ROWS, CURVE_ROWS = 64, 8
