@@ -579,7 +579,7 @@ def test_record_that_the_script_destroyed_keeps_the_exit_code():
     write("main.py", "import torch, os; os.truncate('RUN/record.sqlite-wal', 0); os.kill(os.getpid(), 9)")
     done = longreach("main.py")
     assert done.returncode == -9
-    assert "record.sqlite: expected a record of schema 1, got an empty file" in done.stderr.decode()
+    assert "record.sqlite: expected a record of schema 1 to 2, got an empty file" in done.stderr.decode()
 
 
 def test_run_folder_that_vanishes_keeps_the_exit_code():
