@@ -136,10 +136,9 @@ def _logs(
     """ln |Rᵢᵢ| of every interval after the warm-up, and its length in steps."""
     time, rows, _ = orbit.inputs.shape
     size = orbit.states.shape[2]
-    # random, as what starts along an axis may stay there; from numbers of our own
-    generator = torch.Generator().manual_seed(0)
-    q = torch.randn(rows, size, count, generator=generator, dtype=torch.float64).to(orbit.states)
-    q, _ = torch.linalg.qr(q)
+    # random, as what starts along an axis may stay there; from numbers of our own, the same however many are asked for
+    start = torch.randn(size, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    q, _ = torch.linalg.qr(start[:, :count].to(orbit.states).expand(rows, size, count))
     logs, lengths, since = [], [], 0
     for t in range(time):
         q = orbit.push(t, q)
