@@ -87,6 +87,15 @@ def test_wrong_usage_is_exit_code_2(a_run):
         assert "Usage" in done.stderr
 
 
+def test_report_shows_a_judged_run_as_it_was_judged(a_run):
+    judged = run("report", a_run, "--format", "json").stdout
+    written = Path(a_run) / "diagnosis.json"
+    written.write_text(judged.replace('"steps": 30', '"steps": 31'))
+    assert run("report", a_run, "--format", "json").stdout == written.read_text()
+    written.write_text(judged[:100])
+    assert run("report", a_run, "--format", "json").stdout == judged, "judged again where the verdict is cut off"
+
+
 def test_report_as_text_is_plain_when_piped(a_run):
     done = run("report", a_run)
     assert (done.returncode, done.stderr) == (0, "")

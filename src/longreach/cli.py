@@ -73,7 +73,7 @@ def report(
     """Show a run again, over or still going on."""
     from longreach import launch
 
-    diagnosis = launch.diagnose_run(folder)
+    diagnosis = launch.read_run(folder)
     if format is Format.json:
         from longreach.report import json
 

@@ -4,6 +4,7 @@ The script gets a process to itself so that os._exit, a crash in C, running out 
 This side never imports torch: judging needs only what was stored.
 """
 
+import contextlib
 import os
 import resource
 import signal
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from longreach import child, ranks
-from longreach.errors import ArgumentError, LongreachError
+from longreach.errors import ArgumentError, LongreachError, RunReadError
 from longreach.folder import DIAGNOSIS, RECORD, Claim
 from longreach.relay import relay
 from longreach.script import check_module, check_script
@@ -170,6 +171,16 @@ def _judge(folder: Path, shown: str, complaints: list[str], quiet: bool) -> None
         if not complaints and sys.stderr is not None:
             _say("\n" + draw(diagnosis, sys.stderr).rstrip("\n"))
         _say(f"run folder: {shown}")
+
+
+def read_run(folder: Path):
+    """The diagnosis of a run folder: as it was written when the run was judged, else from what is stored so far."""
+    from longreach.report import json
+
+    if (folder / DIAGNOSIS).is_file():
+        with contextlib.suppress(RunReadError, OSError, UnicodeDecodeError):  # cut off, or of another version
+            return json.load((folder / DIAGNOSIS).read_text(encoding="utf-8"))
+    return diagnose_run(folder)
 
 
 def diagnose_run(folder: Path):
