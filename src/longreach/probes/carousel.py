@@ -28,7 +28,7 @@ class Split:
     through_h       ln of the gain by all ways that go through h at some step between
     together        ln of the gain by all ways: of ∂c_t/∂c_{t-k}
     share           of the carousel: alone² / (alone² + through_h²), 0 to 1; nan where nothing is left at all
-    half_lives      of each unit, in steps: its c alone then keeps half of a gradient; inf for a constant carousel
+    half_lives      of each unit, in steps: c alone then keeps half of a gradient; inf where f = 1, nan without a lag above 0
     """
 
     layer: int
@@ -56,10 +56,10 @@ class Carousel:
 
     def _lines(self, place: Split) -> list[str]:
         lives = sorted(place.half_lives)
-        low, middle, high = (_steps(lives[at]) for at in (0, len(lives) // 2, -1))
+        low, middle, high = (f"{lives[at]:.3g}" for at in (0, len(lives) // 2, -1))
         name = f"layer {place.layer}{' reverse' if place.reverse else ''}"
         lines = [
-            f"{name:<16} a unit's c alone keeps half for {low} to {high} steps, in the median {middle}",
+            f"{name:<16} c alone halves a gradient in {low} to {high} steps, median {middle}",
             f"{'lag':>22}{'c alone':>12}{'through h':>12}{'together':>12}   share of c alone",
         ]
         for at in _shown(self.lags):
@@ -123,8 +123,7 @@ def _split(orbit: Orbit, lags: tuple[int, ...]) -> Split:
         if lag in lags:
             found.append(_gains(rest[:, :, -units:], scale, kept))
     alone, through_h, together, share = torch.stack(found).median(dim=2).values.T.tolist()
-    fade = -torch.stack(log_f).mean(dim=(0, 1)) if log_f else kept[0]
-    lives = torch.where(fade > 0, math.log(2) / fade, math.inf)
+    fade = torch.stack(log_f).mean(dim=(0, 1)).abs() if log_f else kept[0] * math.nan
     return Split(
         orbit.layer,
         orbit.reverse,
@@ -132,7 +131,7 @@ def _split(orbit: Orbit, lags: tuple[int, ...]) -> Split:
         tuple(through_h),
         tuple(together),
         tuple(share),
-        tuple(lives.tolist()),
+        tuple((math.log(2) / fade).tolist()),
     )
 
 
@@ -162,7 +161,3 @@ def _shown(lags: tuple[int, ...], most: int = 12) -> list[int]:
         return list(range(len(lags)))
     doubling = [2**n for n in range(lags[-1].bit_length())]
     return sorted({*(min(range(len(lags)), key=lambda at: abs(lags[at] - lag)) for lag in doubling), len(lags) - 1})
-
-
-def _steps(steps: float) -> str:
-    return f"{steps:.3g}" if math.isfinite(steps) else "all"

@@ -197,7 +197,8 @@ def power(log: float) -> str:
     """e^log with two digits, within the range of float64 or not: 0.73, 2.4e-412."""
     if not math.isfinite(log):
         return {math.inf: "inf", -math.inf: "0"}.get(log, "nan")
-    exponent = math.floor(log / math.log(10))
-    if -3 <= exponent < 4:
+    if math.log(0.001) <= log < math.log(99.5):
         return f"{math.exp(log):.2g}"
-    return f"{10 ** (log / math.log(10) - exponent):.1f}e{exponent}"
+    exponent = math.floor(log / math.log(10))
+    digits = f"{10 ** (log / math.log(10) - exponent):.1f}"
+    return f"1.0e{exponent + 1}" if digits == "10.0" else f"{digits}e{exponent}"
