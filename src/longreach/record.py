@@ -9,8 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from longreach.plain import build, plain
+from longreach.quantities.clipping import Clipping
 from longreach.quantities.crosscheck import Crosscheck
+from longreach.quantities.depth import Depth
+from longreach.quantities.gradients import Gradients
 from longreach.quantities.inputs import Input
+from longreach.quantities.precision import HalfGradients, LossScale
+from longreach.quantities.spikes import Spike
 from longreach.quantities.units import Units
 from longreach.quantities.updates import Updates
 from longreach.quantities.weights import Weight
@@ -81,6 +86,29 @@ class DeepNeed:
 
 
 @dataclass(frozen=True)
+class LongMemory:
+    """How slowly the autocorrelation of the inputs dies away: as lag^(2d - 1).
+
+    d          memory parameter, mean over the series ("total memory"): 0 short memory, in (0, 1/2) long, from 1/2 on
+               not stationary, below 0 each swing is taken back
+    error      standard error of d, the series' dependence on each other included
+    p_value    of d = 0 against d > 0
+    bandwidth  Fourier frequencies used, from the lowest one on
+    length     steps of each sequence
+    sequences  how many there were
+    series     input features that vary
+    """
+
+    d: float
+    error: float
+    p_value: float
+    bandwidth: int
+    length: int
+    sequences: int
+    series: int
+
+
+@dataclass(frozen=True)
 class Denormals:
     """Where the gradient, on its way back through time, consists of subnormal numbers of the layer's own dtype.
 
@@ -97,7 +125,7 @@ class Denormals:
 
 @dataclass(frozen=True)
 class Layer:
-    """One recurrent layer in one direction.
+    """One recurrent layer in one direction, or a whole model.
 
     module      dotted name within the model, as in `model.named_modules()`
     kind        "RNN tanh", "RNN relu", "GRU", "LSTM", or the class name of a cell called in a loop
@@ -106,7 +134,10 @@ class Layer:
     hidden      number of its units
     need_start  the same test on the first sequences of the run: what the data offer an untrained network
     blind       why something could not be measured here; None if everything was
+    whole       reach and need are those of a whole model, from its output back to its embedded input; hidden is then
+                the number of its outputs at a step
     deep        what two inputs tell together; None unless it was asked for
+    memory      how long the layer's inputs remember; None unless it was asked for
     """
 
     module: str
@@ -119,7 +150,9 @@ class Layer:
     need_start: Need | None = None
     denormals: Denormals | None = None
     blind: str | None = None
+    whole: bool = False
     deep: DeepNeed | None = None
+    memory: LongMemory | None = None
 
 
 @dataclass(frozen=True)
@@ -171,9 +204,16 @@ class Record:
     crosschecks  hand-written gradients and modules against a second computation of the same
     notes      what could not be seen, and why, in sentences for the user
     updates    one per matrix of weights that an optimizer updates
+    gradients  the norm of the whole gradient; None if it was never looked at
+    clipping   None if no clipping was seen
+    spikes     jumps of the loss that last
+    half       one per module with float16 outputs
+    loss_scale what a loss scaler has done; None without one
     units      one per activation behind a module, and per layer and direction of a fused recurrent module
     weights    one per matrix of weights that a gradient came to
     inputs     one per module that reads the data
+    chance     the loss of the best answer that never looks at its input; None if it could not be told
+    depth      one per network with at least three layers, and per recursive one
     """
 
     run: dict[str, Any]
@@ -185,10 +225,17 @@ class Record:
     nonfinite: NonFinite | None
     notes: tuple[str, ...] = ()
     updates: tuple[Updates, ...] = ()
+    gradients: Gradients | None = None
+    clipping: Clipping | None = None
+    spikes: tuple[Spike, ...] = ()
+    half: tuple[HalfGradients, ...] = ()
+    loss_scale: LossScale | None = None
     units: tuple[Units, ...] = ()
     weights: tuple[Weight, ...] = ()
     inputs: tuple[Input, ...] = ()
+    chance: float | None = None
     crosschecks: tuple[Crosscheck, ...] = ()
+    depth: tuple[Depth, ...] = ()
     schema: str = field(default=SCHEMA)
 
     def to_json(self) -> str:
