@@ -137,6 +137,7 @@ class Trace:
         self.unread: dict[str, None] = {}  # sentences about what cannot be measured
         self.failure: Exception | None = None
         self.seconds = 0.0
+        self.given: tuple[tuple, dict[str, Any]] = ((), {})  # as it was, to the call that the listener is told of
         self._open: dict[nn.Module, ChainVisit] = {}
         self._done: list[ChainVisit] = []
         self._strangers: dict[nn.Module, int] = {}
@@ -167,6 +168,11 @@ class Trace:
             # torch forgets to
             nn.modules.module._global_forward_hooks_with_kwargs.pop(handle.id, None)
         self._handles = []
+
+    @property
+    def running(self) -> nn.Module | None:
+        """The innermost module whose call has begun and not ended."""
+        return self._stack[-1][0] if self._stack else None
 
     def chains(self) -> list[ChainVisit]:
         """The loops that have run since the hooks went on, innermost known cells before what surrounds them."""
@@ -204,6 +210,7 @@ class Trace:
             if torch.is_grad_enabled() and result is not None:
                 self._look(module, arguments, keywords, result)
                 if self.listener is not None:
+                    self.given = (arguments, keywords)
                     self.listener(module, tensors_in((arguments, keywords)), tensors_in(result))
 
     def _look(self, module: nn.Module, arguments: Any, keywords: Any, result: Any) -> None:
