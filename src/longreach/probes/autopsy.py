@@ -170,7 +170,7 @@ class Graph:
     def time(self, node: Node, names: Names) -> int | None:
         """The time step of a node: along the time axis of a fused layer, or by its place in the rhythm of a loop."""
         if scans.is_scan(node):
-            kept = _unpacked(node, "saved_tensors")
+            kept = unpacked(node, "saved_tensors")
             return scans.first_step(node, kept) if kept else None  # type: ignore[arg-type]
         if _is_fused(node):
             return self._time_in_fused(node)
@@ -218,7 +218,7 @@ def saved(node: Node) -> dict[str, Tensor]:
         _SAVED[name] = own + (["saved_tensors"] if hasattr(type(node), "saved_tensors") else [])
     found = {}
     for attribute in _SAVED[name]:
-        for place, tensor in enumerate(_unpacked(node, attribute)):
+        for place, tensor in enumerate(unpacked(node, attribute)):
             if isinstance(tensor, Tensor) and tensor.is_floating_point():
                 found[attribute.removeprefix("_saved_") + (str(place) if place else "")] = tensor
     return found
@@ -227,7 +227,8 @@ def saved(node: Node) -> dict[str, Tensor]:
 _SAVED: dict[str, list[str]] = {}
 
 
-def _unpacked(node: Node, attribute: str) -> Sequence[object]:
+def unpacked(node: Node, attribute: str) -> Sequence[object]:
+    """What a node keeps under a name; nothing where it was freed, changed in place, or packed by hooks."""
     raw = getattr(node, f"_raw{attribute}" if attribute.startswith("_") else f"_raw_{attribute}", None)
     try:
         if any(part is not None and part.unpack_hook for part in (raw if isinstance(raw, (tuple, list)) else [raw])):
@@ -297,7 +298,7 @@ def _made_again(node: Node) -> Tensor | None:
     one = tensors.get("mat1" if name == "Addmm" else "self")
     if name in OF_ONE:
         return None if one is None else getattr(torch, name.lower())(one)
-    (other,) = _unpacked(node, f"_saved_{OF_TWO[name]}") or (None,)  # a tensor, or the number that was written there
+    (other,) = unpacked(node, f"_saved_{OF_TWO[name]}") or (None,)  # a tensor, or the number that was written there
     if name in ("Mm", "Addmm") and other is None:
         other = _turned_parameter(node)
     if name == "Div" and one is None and isinstance(other, Tensor):

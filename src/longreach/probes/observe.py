@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from longreach.probes import fused, loop, pairs
-from longreach.probes.inputs import Inputs
 from longreach.probes.functions import Functions
+from longreach.probes.inputs import Inputs
+from longreach.probes.chance import Chance
 from longreach.probes.depth import Depth
 from longreach.probes.names import Names
 from longreach.probes.probe import Look, Panel, Probe
@@ -25,7 +26,7 @@ from longreach.probes.weights import Weights
 from longreach.store import Store
 
 # What is measured besides reach and need; a new probe is one more line.
-PROBES: tuple[Callable[[], Probe], ...] = (Updates, Units, Weights, Inputs, Functions, Depth)
+PROBES: tuple[Callable[[], Probe], ...] = (Updates, Units, Weights, Inputs, Chance, Functions, Depth)
 
 # Rows of a batch: so many give pairs to the need test, so many are replayed for a curve.
 PAIR_ROWS, CURVE_ROWS = 64, 8
