@@ -9,17 +9,14 @@ import argparse
 import itertools
 import os
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import numpy as np
-from need import INPUTS, LAST, NOISE, RECENT, sample
-from scipy.signal import lfilter
 from scipy.stats import binom
 
 from longreach.probes.deep import deep_test
-from longreach.probes.samples import Pairs
+from need import INPUTS, LAST, NOISE, RECENT, sample
 
 Rng = np.random.Generator
 

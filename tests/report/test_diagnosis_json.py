@@ -10,7 +10,7 @@ from longreach.errors import RunReadError
 from longreach.record import Layer, LossCurve, Need, Reach, Record
 from longreach.report.json import load, render
 
-ANY_LAYER = st.builds(Layer, need_start=..., denormals=..., blind=...)
+ANY_LAYER = st.builds(Layer, need_start=..., denormals=..., blind=..., deep=..., memory=...)
 ANY_RECORD = st.builds(
     Record,
     run=st.dictionaries(st.text(), st.text() | st.floats() | st.integers()),
@@ -65,6 +65,8 @@ def test_what_programs_find():
                 "sequences": 384,
                 "curve": {"lag": [0, 140], "strength": [0.0, 0.34]},
             },
+            "deep": None,
+            "memory": None,
             "blind": None,
         }
     ]

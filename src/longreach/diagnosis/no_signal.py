@@ -2,7 +2,7 @@
 
 from longreach.diagnosis.finding import Finding
 from longreach.diagnosis.loss_trend import fall, solved
-from longreach.diagnosis.stacks import Stack, named, stacks, useful
+from longreach.diagnosis.stacks import Stack, asked, named, stacks, useful
 from longreach.diagnosis.wording import percent
 from longreach.record import Need, Record
 
@@ -18,18 +18,19 @@ def no_signal(record: Record) -> tuple[Finding, ...]:
                     <= 0.25), and a loss that kept at least half of its level after the first tenth of the run
     Stays silent    where any layer of the model sees a need, at the start or at the end; where the tests had less
                     power; where the loss fell, or cannot be judged (too short, below zero, not finite)
-    Blind to        what shows only when two or more inputs are read together (parity, XOR)
+    Blind to        what shows only when two inputs are read together (XOR), unless the deep test looked for it
+                    (`--deep`); what shows only when three or more are (parity)
     Remedies        none: look at the data
     Papers          Zhang, Bengio, Hardt, Recht & Vinyals 2017, for what networks do with labels of noise
     """
     everything = stacks(record)
     lost = fall(record.loss)
-    needs = [need for layer in record.layers for need in (layer.need, layer.need_start)]
+    needs = [need for layer in record.layers for need in (asked(layer), layer.need_start)]
     seen = any(need and need.lag is not None for need in needs)
     if seen or lost is None or lost > FALLEN or solved(record.loss):
         return ()
-    modules = {stack.module: test for stack in everything if (test := _sharpest(stack))}
-    return tuple(_finding(module, test, lost) for module, test in modules.items())
+    modules = {stack.module: (test, stack) for stack in everything if (test := _sharpest(stack))}
+    return tuple(_finding(stack, test, lost) for test, stack in modules.values())
 
 
 def _sharpest(stack: Stack) -> Need | None:
@@ -38,11 +39,12 @@ def _sharpest(stack: Stack) -> Need | None:
     return min(tests, key=lambda need: need.detectable, default=None)
 
 
-def _finding(module: str, test: Need, lost: float) -> Finding:
+def _finding(stack: Stack, test: Need, lost: float) -> Finding:
+    others = "two others" if stack.deep and useful(stack.deep.need) else "another"
     summary = (
         "Nothing in the input was found to say anything about the error, near or far, and the loss "
         f"{_course(lost)}. An input that explains {percent(test.detectable)} of the error or more would have been "
-        "found, unless it counts only together with another. Check that inputs and targets belong together."
+        f"found, unless it counts only together with {others}. Check that inputs and targets belong together."
     )
     evidence = {
         "detectable": test.detectable,
@@ -50,7 +52,7 @@ def _finding(module: str, test: Need, lost: float) -> Finding:
         "sequences": test.sequences,
         "loss_fall": lost,
     }
-    return Finding("LR601", "no-signal", "warning", named(module), summary, evidence)
+    return Finding("LR601", "no-signal", "warning", named(stack.module), summary, evidence)
 
 
 def _course(lost: float) -> str:

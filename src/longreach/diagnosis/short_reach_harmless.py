@@ -19,7 +19,7 @@ def short_reach_harmless(record: Record) -> tuple[Finding, ...]:
     Stays silent    where need was not tested; where it lies beyond reach now, in any direction of the module (LR101),
                     or did at the start of the run; where no lag carries anything (LR601)
     Blind to        effects below the smallest one that the test would have found, which is always printed; two far
-                    inputs that count only together
+                    inputs that count only together, unless the deep test looked for them (`--deep`)
     Remedies        none needed
     Papers          Pascanu, Mikolov & Bengio 2013, section 2, for what a fading gradient alone does not say
     """

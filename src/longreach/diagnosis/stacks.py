@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from longreach.record import Layer, Need, Reach, Record
+from longreach.record import DeepNeed, Layer, Need, Reach, Record
 
 USEFUL = 0.25  # share of the error's variance: a test that would miss even a quarter of it has shown nothing
 
@@ -23,8 +23,18 @@ class Stack:
 
     @property
     def need(self) -> Need | None:
-        """What the error still asks for; None if it was not tested."""
-        return next((layer.need for layer in self.layers if layer.need), None)
+        """What the error still asks for, of one input or of two together; None if it was not tested."""
+        return next((need for layer in self.layers if (need := asked(layer))), None)
+
+    @property
+    def deep(self) -> DeepNeed | None:
+        """What it asks for of two inputs together; None if that was not tested."""
+        return next((layer.deep for layer in self.layers if layer.deep), None)
+
+    @property
+    def partner(self) -> int | None:
+        """The lag of the nearer input, where the furthest need is one of two inputs together."""
+        return self.deep.partner if self.deep and self.deep.need is self.need else None
 
     @property
     def need_start(self) -> Need | None:
@@ -51,6 +61,14 @@ def stacks(record: Record) -> tuple[Stack, ...]:
         Stack(module, direction, tuple(sorted(layers, key=lambda layer: layer.index)))
         for (module, direction), layers in groups.items()
     )
+
+
+def asked(layer: Layer) -> Need | None:
+    """Of the needs of one input and of two together the one that goes further back; the former where there is none."""
+    need, deep = layer.need, layer.deep.need if layer.deep else None
+    if deep is None or deep.lag is None:
+        return need
+    return deep if need is None or need.lag is None or need.lag < deep.lag else need
 
 
 def named(module: str) -> str:

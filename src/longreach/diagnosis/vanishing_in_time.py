@@ -28,8 +28,9 @@ def vanishing_in_time(record: Record) -> tuple[Finding, ...]:
     Stays silent    where nothing is needed beyond reach: there a short reach does no harm; where the gradient did not
                     fade within the horizon; where the loss fell to 5 % of its start: the small error of a solved task
                     may still depend on far inputs, with nothing to gain; where a layer's reach could not be measured
-    Blind to        dependencies that show only when two far inputs are read together; another module that carries the
-                    far input; a start so bad that learning the mean of the targets looks like solving the task
+    Blind to        dependencies that show only when two far inputs are read together, unless the deep test looked for
+                    them (`--deep`), and those of three; another module that carries the far input; a start so bad that
+                    learning the mean of the targets looks like solving the task
     Remedies        by the kind of the layer: a start that keeps the gradient's size, gates, shorter ways back in time
     Papers          Hochreiter 1991; Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013
     """
@@ -56,9 +57,10 @@ def _judge(stack: Stack, everything: tuple[Stack, ...], fallen: float) -> Findin
     covered = any(_hears(other) for other in everything if other.module == stack.module and other != stack)
     severity: Severity = "warning" if covered or fallen >= STILL_LEARNING else "critical"
     summary = (
-        f"The error still depends on the input {counted(need.lag, 'step')} back, which the network has not learned to "
-        f"use. Of a gradient sent back, {percent(reach.threshold)} is left after {counted(reach.lag, 'step')} and ever "
-        "less beyond: the weights hardly hear of that input, however long they train."
+        f"The error still depends on the input {counted(need.lag, 'step')} back{_together(stack)}, which the network "
+        f"has not learned to use. Of a gradient sent back, {percent(reach.threshold)} is left after "
+        f"{counted(reach.lag, 'step')} and ever less beyond: the weights hardly hear of that input, however long they "
+        "train."
     )
     if fallen >= STILL_LEARNING:
         summary += f" What lies within reach is being learned: the loss fell by {percent(fallen)}."
@@ -73,9 +75,15 @@ def _judge(stack: Stack, everything: tuple[Stack, ...], fallen: float) -> Findin
         "p_value": need.p_value,
         "horizon": reach.horizon,
     }
+    if stack.partner is not None:
+        evidence["partner"] = stack.partner
     return Finding(
         "LR101", "vanishing-in-time", severity, stack.name, summary, evidence, REMEDIES.get(carrier.kind, OTHERWISE)
     )
+
+
+def _together(stack: Stack) -> str:
+    return "" if stack.partner is None else f", read together with the one {counted(stack.partner, 'step')} back"
 
 
 def _hears(stack: Stack) -> bool:

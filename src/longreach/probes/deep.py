@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,7 +11,6 @@ from scipy.special import chndtr
 from longreach.errors import ArgumentError
 from longreach.probes.features import features
 from longreach.probes.need import (
-    FEWEST,
     POWER,
     Design,
     ErrorSide,
@@ -89,17 +88,19 @@ def deep_test(
     design = Design(phi, pooled.lengths, anchors_of(pooled, shape.anchors))
     split = _split(pooled.strata)
     sides = [_side(pooled, phi, linear, design, half, shape.directions) for half in split]
-    if sides[0] is None or sides[1] is None:
-        return None
     windows = windows_of(phi, design)
     halves = [
         Half(side, windows.of(half, design.lags[:, half]), design.lags[:, half], pooled.strata[half])
         for side, half in zip(sides, split, strict=True)
+        if side is not None
     ]
+    if len(halves) < 2:
+        return None
     rng = np.random.default_rng(seed)
+    first, second = halves
     trials = [
-        _trial(halves[index], halves[1 - index], level / 2, draws, rng, lambda done, index=index: tell((index + done) / 2))
-        for index in (0, 1)
+        _trial(first, second, level / 2, draws, rng, lambda done: tell(done / 2)),
+        _trial(second, first, level / 2, draws, rng, lambda done: tell((1 + done) / 2)),
     ]
     return _concluded(trials, level, pooled, time.perf_counter() - began)
 
@@ -187,7 +188,8 @@ def _trial(
     found = verdicts(values, counts, level)
     has = (testing.lags[:, :, None] > lags).astype(np.float32)
     strength, left = _shares(testing.side, products, depths, has)
-    power = _power(values, found, left, products, has, candidates)
+    rows = has.sum(axis=(0, 1)) * testing.side.freedom[depths]
+    power = _power(values, found, left, products, rows, candidates)
     return Trial(candidates, lags, partners, found, strength, power)
 
 
@@ -232,7 +234,8 @@ def _shares(
         squares = np.square(error, dtype=np.float64)
         explained[chosen] = np.square(sums).sum(axis=0) / size[chosen]
         whole[chosen] = np.einsum("as,asc->c", squares.sum(axis=2), has[:, :, chosen], optimize=True)
-        tested[chosen] = np.einsum("as,asc->c", squares[:, :, : side.tested].sum(axis=2), has[:, :, chosen], optimize=True)
+        leading = squares[:, :, : side.tested].sum(axis=2)
+        tested[chosen] = np.einsum("as,asc->c", leading, has[:, :, chosen], optimize=True)
     freedom = side.freedom[depths]
     chance = 1 / np.maximum(has.sum(axis=(0, 1)), 2)
     strength = np.clip((explained - chance * whole) / (1 - chance) / energy / freedom, 0.0, 1.0)
@@ -240,7 +243,12 @@ def _shares(
 
 
 def _power(
-    values: np.ndarray, found: Verdicts, left: np.ndarray, products: np.ndarray, has: np.ndarray, candidates: Candidates
+    values: np.ndarray,
+    found: Verdicts,
+    left: np.ndarray,
+    products: np.ndarray,
+    rows: np.ndarray,
+    candidates: Candidates,
 ) -> Float[np.ndarray, "share candidate"]:
     """The probability that a product in the place of a candidate is named by one half and confirmed by the other.
 
@@ -252,8 +260,7 @@ def _power(
     mean = np.maximum(values[1:].mean(axis=0), 1e-12)
     scale = np.maximum(values[1:].var(axis=0), 1e-12) / (2 * mean)
     squares = np.square(products, dtype=np.float64)
-    rows = has.sum(axis=(0, 1))
-    kurtosis = rows * np.square(squares).sum(axis=(0, 1)) / np.maximum(squares.sum(axis=(0, 1)), 1e-12) ** 2
+    kurtosis = np.square(squares).mean(axis=(0, 1)) / np.maximum(squares.mean(axis=(0, 1)), 1e-12) ** 2
     share = np.minimum(SHARES[:, None] / np.maximum(left, 1e-12), 1.0)
     shift = rows * share / (1 + (kurtosis - 1) * share)
     bar = np.maximum(candidates.bar[candidates.cell], 1e-12)
@@ -272,26 +279,31 @@ def _concluded(trials: Sequence[Trial], level: float, pooled: Pool, seconds: flo
     lag = int(lags[significant].max()) if significant.any() else None
     chosen = np.flatnonzero(significant & (lags == lag)) if lag is not None else np.arange(len(p))
     best = int(chosen[np.argmax(z[chosen])]) if len(chosen) else None
-    shown = _strongest(lags, cells, z, best if lag is not None else None)
+    shown, shares = _curve(lags, cells, z, strength, best if lag is not None else None)
     need = Need(
         lag=lag,
         p_value=1.0 if best is None else float(p[chosen].min()),
         level=level,
         detectable=_detectable(trials),
         sequences=pooled.seen,
-        lags=tuple(lags[shown].tolist()),
-        strength=tuple(strength[shown].tolist()),
+        lags=shown,
+        strength=shares,
         tokens=pooled.tokens,
     )
     return DeepNeed(need, None if lag is None or best is None else int(partners[best]), seconds)
 
 
-def _strongest(lags: np.ndarray, cells: np.ndarray, z: np.ndarray, lead: int | None) -> list[int]:
-    """Of each part of the lags the candidate that stands out most, in the order of lags; `lead` in any case."""
-    leaders = {cell: max(np.flatnonzero(cells == cell), key=lambda index: z[index]) for cell in set(cells.tolist())}
+def _curve(
+    lags: np.ndarray, cells: np.ndarray, z: np.ndarray, strength: np.ndarray, lead: int | None
+) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Of each part of the lags the candidate that stands out most, `lead` in any case; 0 at the lags beside them."""
+    parts = [np.flatnonzero(cells == cell) for cell in np.unique(cells)]
+    chosen = [int(part[np.argmax(z[part])]) for part in parts]
     if lead is not None:
-        leaders[int(cells[lead])] = lead
-    return sorted((int(index) for index in leaders.values()), key=lambda index: lags[index])
+        chosen = [index for index in chosen if cells[index] != cells[lead]] + [lead]
+    curve = {int(lags[index]) + side: 0.0 for index in chosen for side in (-1, 1)}
+    curve |= {int(lags[index]): float(strength[index]) for index in chosen}
+    return tuple(sorted(curve)), tuple(curve[lag] for lag in sorted(curve))
 
 
 def _detectable(trials: Sequence[Trial]) -> float:

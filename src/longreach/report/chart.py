@@ -9,6 +9,7 @@ import math
 from bisect import bisect_left
 from dataclasses import dataclass
 
+from longreach.diagnosis.stacks import asked
 from longreach.record import Layer, Need, Reach
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -38,7 +39,7 @@ class Axis:
 
 def draw(layer: Layer, width: int) -> list[Row]:
     """The chart of one layer, `width` columns wide; empty if there is nothing to draw."""
-    reach, need = layer.reach, layer.need
+    reach, need = layer.reach, asked(layer)
     horizon = reach.horizon if reach else max(need.lags, default=0) if need else 0
     if horizon < 1:
         return []

@@ -16,7 +16,7 @@ from longreach.diagnosis.finding import SEVERITIES, Finding
 from longreach.diagnosis.verdict import Diagnosis
 from longreach.errors import RunReadError
 from longreach.plain import plain
-from longreach.record import Layer, Need, Reach, Record
+from longreach.record import DeepNeed, Layer, Need, Reach, Record
 
 SCHEMA = "longreach.diagnosis/1"
 NUMBERS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -79,6 +79,8 @@ def _layer(layer: Layer) -> dict[str, Any]:
         "hidden": layer.hidden,
         "reach": _reach(layer.reach) if layer.reach else None,
         "need": _need(layer.need) if layer.need else None,
+        "deep": _deep(layer.deep) if layer.deep else None,
+        "memory": plain(layer.memory) if layer.memory else None,
         "blind": layer.blind,
     }
 
@@ -109,6 +111,10 @@ def _need(need: Need) -> dict[str, Any]:
         "sequences": need.sequences,
         "curve": {"lag": need.lags, "strength": need.strength},
     }
+
+
+def _deep(deep: DeepNeed) -> dict[str, Any]:
+    return {**_need(deep.need), "partner": deep.partner, "seconds": deep.seconds}
 
 
 def _exp(log: float) -> float:

@@ -10,11 +10,11 @@ from rich.text import Text
 
 from longreach.diagnosis.finding import SEVERITIES, Finding
 from longreach.diagnosis.loss_trend import fall
-from longreach.diagnosis.stacks import Stack, named, stacks
+from longreach.diagnosis.stacks import Stack, asked, named, stacks
 from longreach.diagnosis.vanishing_in_time import beyond_reach
 from longreach.diagnosis.verdict import HEALTHY, Diagnosis
 from longreach.diagnosis.wording import counted, percent
-from longreach.record import Layer, LossCurve, Need, Record
+from longreach.record import DeepNeed, Layer, LongMemory, LossCurve, Need, Record
 from longreach.report.chart import draw
 from longreach.report.words import REMEDIES, heading, safe
 
@@ -214,7 +214,7 @@ def _fitted(text: str, width: int) -> str:
 
 def _cells(place: Place, horizon: str) -> tuple[str, ...]:
     """Name, reach, need, horizon, finding."""
-    reach, need, finding = place.layer.reach, place.layer.need, place.finding
+    reach, need, finding = place.layer.reach, asked(place.layer), place.finding
     return (
         place.name,
         f"reach {reach.lag}" if reach else "reach ?",
@@ -305,6 +305,10 @@ def _small_print(page: Page, record: Record, places: list[Place]) -> None:
     page.paragraph(_run(record), first="  run       ", style="label")
     if record.loss and record.loss.values:
         page.paragraph(_loss(record.loss), first="  loss      ", style="label")
+    if places and places[0].layer.deep:
+        page.paragraph(_deep(places[0].layer.deep), first="  deep      ", style="label")
+    if places and places[0].layer.memory:
+        page.paragraph(_memory(places[0].layer.memory), first="  memory    ", style="label")
     page.paragraph(
         f"{percent(record.overhead)} of the time, {_time(record.overhead * record.seconds)}",
         first="  watching  ",
@@ -328,6 +332,22 @@ def _tested(need: Need) -> str:
 def _run(record: Record) -> str:
     sampled = max((layer.reach.samples for layer in record.layers if layer.reach), default=0)
     text = f"{counted(record.steps, 'step')} in {_time(record.seconds)}"
+def _deep(deep: DeepNeed) -> str:
+    need = deep.need
+    found = "no two inputs that count together"
+    if need.lag is not None and deep.partner is not None:
+        found = f"the input {counted(need.lag, 'step')} back, read together with the one {deep.partner} back"
+    return (
+        f"{found}: {counted(need.sequences, 'sequence')}, p = {need.p_value:.2g} over all pairs of lags (level "
+        f"{percent(need.level)}); smallest effect it would have found: {percent(need.detectable)} of the error"
+    )
+
+
+def _memory(memory: LongMemory) -> str:
+    d = f"d = {memory.d:.2f} +- {memory.error:.2f}"
+    return f"of the input: {d} (0 short memory, 0.5 the border of long), p = {memory.p_value:.2g} against none"
+
+
     return f"{text}, reach read at {sampled} of them" if sampled else text
 
 
