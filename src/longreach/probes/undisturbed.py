@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import compress
 
 from torch import Tensor
 from torch.utils.hooks import BackwardHook
@@ -19,9 +20,11 @@ def undisturbed() -> Iterator[None]:
     Is not  complete: a hook whose tensor is gone already, and lives on in the graph alone, is still called
     """
     objects = gc.get_objects()
-    # by type(), because asking some objects for their class sets off a warning
-    tensors = [found for found in objects if issubclass(type(found), Tensor) and found.grad_fn is not None]
-    modules = [found for found in objects if type(found) is BackwardHook]
+    # by type(), because asking some objects for their class sets off a warning; and types first, because they are few
+    kinds = {kind for kind in set(map(type, objects)) if issubclass(kind, (Tensor, BackwardHook))}
+    watched = list(compress(objects, map(kinds.__contains__, map(type, objects))))
+    tensors = [found for found in watched if isinstance(found, Tensor) and found.grad_fn is not None]
+    modules = [found for found in watched if isinstance(found, BackwardHook)]
     hooks = [(found._backward_hooks, dict(found._backward_hooks)) for found in tensors if found._backward_hooks]
     retained = [(found, found.grad) for found in tensors if found.retains_grad]
     of_modules = [(found, found.user_hooks, found.user_pre_hooks) for found in modules]
