@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 
+from longreach.diagnosis.badly_scaled_input import badly_scaled_input
+from longreach.diagnosis.collapsed_weights import collapsed_weights
+from longreach.diagnosis.dead_units import dead_units
 from longreach.diagnosis.denormals import denormals
 from longreach.diagnosis.exploding_in_time import exploding_in_time
 from longreach.diagnosis.finding import Finding, Severity
 from longreach.diagnosis.no_signal import no_signal
 from longreach.diagnosis.non_finite import non_finite
 from longreach.diagnosis.reached_but_unlearned import reached_but_unlearned
+from longreach.diagnosis.saturated_units import saturated_units
 from longreach.diagnosis.short_reach_harmless import short_reach_harmless
 from longreach.diagnosis.vanishing_in_time import vanishing_in_time
 from longreach.diagnosis.verdict import Diagnosis
@@ -25,6 +29,10 @@ RULES: tuple[Rule, ...] = (
     denormals,
     reached_but_unlearned,
     no_signal,
+    dead_units,
+    saturated_units,
+    collapsed_weights,
+    badly_scaled_input,
 )
 
 
