@@ -12,11 +12,14 @@ from importlib.machinery import ModuleSpec
 
 from longreach import ranks
 
-FOLDER, BUDGET, ACCELERATE = "LONGREACH_FOLDER", "LONGREACH_BUDGET", "LONGREACH_ACCELERATE"
+FOLDER, BUDGET = "LONGREACH_FOLDER", "LONGREACH_BUDGET"
+DEEP, ACCELERATE = "LONGREACH_DEEP", "LONGREACH_ACCELERATE"
 PYTHONPATH, LAUNCHES = "LONGREACH_PYTHONPATH", "LONGREACH_LAUNCHES"
 
 
-def environment(folder: str, budget: float, *, accelerate: bool = False, launches: bool = False) -> dict[str, str]:
+def environment(
+    folder: str, budget: float, *, deep: bool = False, accelerate: bool = False, launches: bool = False
+) -> dict[str, str]:
     """The environment, for the script's process, that makes `begin` run there; `begin` takes its traces away.
 
     launches  the script starts the processes that train, and `begin` is for those
@@ -28,6 +31,7 @@ def environment(folder: str, budget: float, *, accelerate: bool = False, launche
         LAUNCHES: "yes" if launches else "no",
         FOLDER: folder,
         BUDGET: repr(budget),
+        DEEP: "yes" if deep else "no",
         ACCELERATE: "yes" if accelerate else "no",
     }
     if theirs is not None:
@@ -41,11 +45,11 @@ def begin() -> None:
     if os.environ[LAUNCHES] == "yes" and "RANK" not in os.environ:
         return  # this is the launcher itself, whose workers inherit its environment
     del os.environ[LAUNCHES]
-    folder, budget, accelerate = (os.environ.pop(name) for name in (FOLDER, BUDGET, ACCELERATE))
+    folder, budget, deep, accelerate = (os.environ.pop(name) for name in (FOLDER, BUDGET, DEEP, ACCELERATE))
     del os.environ["PYTHONPATH"]
     if PYTHONPATH in os.environ:
         os.environ["PYTHONPATH"] = os.environ.pop(PYTHONPATH)
-    session = _Session(folder, float(budget), accelerate=accelerate == "yes")
+    session = _Session(folder, float(budget), deep=deep == "yes", accelerate=accelerate == "yes")
     atexit.register(session.finish)  # the first registered is the last to run: the script's own come before
     # Forked workers end by os._exit as well; `finish` does nothing in them.
     leave = os._exit
@@ -62,9 +66,10 @@ def begin() -> None:
 class _Session:
     """The watch over one script, from torch's import to the end of the process."""
 
-    def __init__(self, folder: str, budget: float, *, accelerate: bool):
+    def __init__(self, folder: str, budget: float, *, deep: bool, accelerate: bool):
         self.folder = folder
         self.budget = budget
+        self.deep = deep
         self.accelerate = accelerate
         self.process = os.getpid()
         self.watch = None
@@ -79,7 +84,7 @@ class _Session:
             from longreach.store import Store
 
             first = ranks.rank() == 0
-            self.store = Store.create(Path(self.folder) if first else None, claimed=True)
+            self.store = Store.create(Path(self.folder) if first else None, claimed=True, deep=self.deep)
             self.store.put_meta(
                 script=sys.argv[0],
                 argv=sys.argv[1:],

@@ -48,6 +48,9 @@ def run(
     run_dir: Annotated[
         Path | None, typer.Option(help="New or empty folder for what is measured; default: one under longreach-runs/.")
     ] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Afterwards look for what two inputs tell only together; up to a minute.")
+    ] = False,
     accelerate: Annotated[
         bool, typer.Option("--accelerate", help="Replace torch's recurrent layers by ours: the same losses, sooner.")
     ] = False,
@@ -60,7 +63,14 @@ def run(
     from longreach import launch
 
     code = launch.run(
-        script, arguments or (), module=module, budget=budget, folder=run_dir, accelerate=accelerate, quiet=quiet
+        script,
+        arguments or (),
+        module=module,
+        budget=budget,
+        folder=run_dir,
+        deep=deep,
+        accelerate=accelerate,
+        quiet=quiet,
     )
     launch.leave(code)
 

@@ -8,9 +8,6 @@ from longreach.probes.memory import long_memory
 from longreach.quantities.deep import Deepened
 from longreach.store import Store
 
-# Sequences collected and kept for it. A need of a hundredth of the error's variance is then found.
-SEQUENCES = 4096
-
 
 def deepen(store: Store, tell: Callable[[float], None] = lambda share: None) -> None:
     """Test every recurrent module and direction for needs of two inputs together, and its inputs for long memory.

@@ -37,6 +37,7 @@ def run(
     module: bool = False,
     budget: float = 0.02,
     folder: Path | None = None,
+    deep: bool = False,
     accelerate: bool = False,
     quiet: bool = False,
 ) -> int:
@@ -45,6 +46,7 @@ def run(
     script    path of a file, folder or archive that `python` would run; with `module`, what `python -m` would run
     budget    share of the wall time that watching may take; 1
     folder    run folder, new or empty; None: one of its own under longreach-runs/
+    deep      afterwards look for what two inputs tell only together, and for long memory of the inputs
     accelerate  make the script's nn.RNN, nn.GRU and nn.LSTM those of longreach.nn
     quiet     say nothing but errors
     """
@@ -52,7 +54,7 @@ def run(
     _check_interpreter()
     command = ["-m", script, *arguments] if module else [script, *arguments]
     if ranks.rank() > 0:  # the first rank of this training has the folder and the last word
-        return _run_child(command, child.environment("", budget, accelerate=accelerate))
+        return _run_child(command, child.environment("", budget, deep=deep, accelerate=accelerate))
     if module:
         check_module(script)
     else:
@@ -62,13 +64,15 @@ def run(
     shown = str(folder or os.path.relpath(claim.folder))  # now: the script may take the current folder away
     started = time.time()
     environment = child.environment(
-        str(claim.folder), budget, accelerate=accelerate, launches=ranks.starts_ranks(script)
+        str(claim.folder), budget, deep=deep, accelerate=accelerate, launches=ranks.starts_ranks(script)
     )
     code = _run_child(command, environment)
     # From here on the outcome is the script's: no trouble of ours may replace it.
     try:
         try:
             complaints = _close_record(claim.folder, [script, *arguments], started, code)
+            if deep:
+                _deepen(claim.folder, quiet)
             _judge(claim.folder, shown, complaints, quiet)
         finally:
             claim.release()
@@ -155,6 +159,24 @@ def _die_with(parent: int) -> Callable[[], None] | None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return die_with_parent
+
+
+def _deepen(folder: Path, quiet: bool) -> None:
+    """What takes too long for every run; whatever goes wrong in it, the verdict does without it."""
+    from longreach.deepening import deepen
+    from longreach.report.progress import progress
+    from longreach.store import Store
+
+    store = Store.open(folder, writing=True)
+    try:
+        with progress("looking for inputs that count together", shown=not quiet) as tell:
+            deepen(store, tell)
+    except KeyboardInterrupt:
+        _say("longreach: the deep test was interrupted; the verdict does without it")
+    except Exception as error:
+        _say(f"longreach: the deep test failed ({type(error).__name__}: {error}); the verdict does without it")
+    finally:
+        store.close()
 
 
 def _judge(folder: Path, shown: str, complaints: list[str], quiet: bool) -> None:

@@ -20,12 +20,13 @@ class Sampler:
     A sample of pairs collects inputs and errors; a sample of curves measures gain and signal besides. The first sample
     is taken whatever it costs.
 
+    sequences  how many to collect from the first steps on, and again in the second half of the run
     together  this is one of several processes of one training, whose clocks differ: curves are taken at the same steps
               in all of them, so many as the logarithm of the steps allows, whatever they cost
     """
 
-    def __init__(self, budget: float, *, together: bool = False):
-        self.budget, self.together = budget, together
+    def __init__(self, budget: float, *, together: bool = False, sequences: int = SEQUENCES):
+        self.budget, self.together, self.sequences = budget, together, sequences
         self.started = time.perf_counter()
         self.spent = {"pairs": 0.0, "curves": 0.0, "upkeep": 0.0}
         self._cost = {"pairs": 0.0, "curves": 0.0}
@@ -63,7 +64,7 @@ class Sampler:
     def collected(self, sequences: int) -> None:
         """A sample of pairs has brought so many sequences."""
         self._collected += sequences
-        self._rows = max(sequences, 1)
+        self._rows = sequences or self._rows  # a step may only hold back what a later one brings
 
     def step_took(self, seconds: float, kind: str | None, booked: float = 0.0) -> None:
         """A step is over; of a sampled one, `booked` seconds are known to be ours.
@@ -111,8 +112,8 @@ class Sampler:
         return self.total_spent + cost <= budget and self.spent[kind] + cost <= share * budget
 
     def _plan(self, kind: str, step: int) -> None:
-        # steps apart by this factor: the second half of any run holds SEQUENCES / rows of them
-        spacing = 2 ** (self._rows / SEQUENCES)
-        self._next["pairs"] = step + 1 if self._collected < SEQUENCES else max(step + 1, round(step * spacing))
+        # steps apart by this factor: the second half of any run holds sequences / rows of them
+        spacing = 2 ** (self._rows / self.sequences)
+        self._next["pairs"] = step + 1 if self._collected < self.sequences else max(step + 1, round(step * spacing))
         if kind == "curves":
             self._next["curves"] = 1 + math.floor(step * CURVE_SPACING)

@@ -66,11 +66,22 @@ class Store:
     # still missing). At some 500 sequences it has power; the latest are doubled, because they decide the verdict.
     FIRST_SEQUENCES = 512
     LATEST_SEQUENCES = 1024
+    # What two inputs tell only together is looked for with more (`deepening.py`), in as many times the room.
+    DEEP_SEQUENCES = 4096
     # Per layer, one third for the first and two for the latest: long or wide inputs must not fill a disk.
     PAIR_BYTES = 32 * 2**20
 
-    def __init__(self, connection: sqlite3.Connection, where: Path, *, writing: bool, claim: Claim | None = None):
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        where: Path,
+        *,
+        writing: bool,
+        claim: Claim | None = None,
+        deep: bool = False,
+    ):
         """Use `create` or `open`."""
+        self.deep = deep
         self._connection = connection
         self._where = where
         self._claim = claim
@@ -86,8 +97,12 @@ class Store:
         _OPEN.add(self)
 
     @classmethod
-    def create(cls, folder: Path | None, *, claimed: bool = False) -> Self:
-        """A new record in `folder`, or in memory for None; `claimed`: the calling program holds the folder already."""
+    def create(cls, folder: Path | None, *, claimed: bool = False, deep: bool = False) -> Self:
+        """A new record in `folder`, or in memory for None.
+
+        claimed  the calling program holds the folder already
+        deep     keep as many sequences as the deep need test wants
+        """
         claim = Claim(folder) if folder is not None and not claimed else None
         where = Path(":memory:") if folder is None else folder / RECORD
         try:
@@ -101,7 +116,7 @@ class Store:
             if claim:
                 claim.release()
             raise unwritable(where.parent, error) from None
-        return cls(connection, where, writing=True, claim=claim)
+        return cls(connection, where, writing=True, claim=claim, deep=deep)
 
     @classmethod
     def open(cls, folder: Path, *, writing: bool = False) -> Self:
@@ -210,9 +225,9 @@ class Store:
                 first.add(row, sequences, size)
                 return
             latest.add(row, sequences, size)
-            while len(latest.rows) > 1 and (
-                latest.sequences - latest.rows[0][1] >= self.LATEST_SEQUENCES or latest.size > self.PAIR_BYTES * 2 // 3
-            ):
+            most = self.DEEP_SEQUENCES if self.deep else self.LATEST_SEQUENCES
+            size = self.PAIR_BYTES * 2 // 3 * (most // self.LATEST_SEQUENCES)
+            while len(latest.rows) > 1 and (latest.sequences - latest.rows[0][1] >= most or latest.size > size):
                 self._write("DELETE FROM pairs WHERE id = ?", [(latest.drop(),)])
 
     def commit(self) -> None:

@@ -23,7 +23,7 @@ from longreach.probes.names import Names
 from longreach.probes.numerics import Sentinel
 from longreach.probes.observe import Observer
 from longreach.record import Record
-from longreach.sampler import Sampler
+from longreach.sampler import SEQUENCES, Sampler
 from longreach.store import Store
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Watch:
         names = Names(model)
         self._observer, self._ledger = Observer(self.store, names), Ledger(self.store, names)
         self._sentinel = Sentinel(names, self._ledger.norms)
-        self._budget, self._sampler = budget, Sampler(budget, together=ranks.world() > 1)
+        self._budget, self._sampler = budget, self._new_sampler(budget)
         self._pid, self._busy, self._off, self._blind = os.getpid(), False, True, False
         self._kind: str | None = None
         self._window: list[Tensor] = []  # losses of the backward passes since the last optimizer step
@@ -72,7 +72,7 @@ class Watch:
         self._undo: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
-        self._sampler = Sampler(self._budget, together=ranks.world() > 1)
+        self._sampler = self._new_sampler(self._budget)
         self._off, self._written = False, time.perf_counter()
         self._replace(torch.autograd, "backward", self._around)
         self._replace(torch, "compile", self._noting_what_is_compiled)
@@ -91,6 +91,10 @@ class Watch:
         with self._guarded():
             self._open_window()
         return self
+
+    def _new_sampler(self, budget: float) -> Sampler:
+        sequences = Store.DEEP_SEQUENCES if self.store.deep else SEQUENCES
+        return Sampler(budget, together=ranks.world() > 1, sequences=sequences)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         while self._undo:
