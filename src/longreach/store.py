@@ -226,8 +226,8 @@ class Store:
                 return
             latest.add(row, sequences, size)
             most = self.DEEP_SEQUENCES if self.deep else self.LATEST_SEQUENCES
-            size = self.PAIR_BYTES * 2 // 3 * (most // self.LATEST_SEQUENCES)
-            while len(latest.rows) > 1 and (latest.sequences - latest.rows[0][1] >= most or latest.size > size):
+            heaviest = self.PAIR_BYTES * 2 // 3 * (most // self.LATEST_SEQUENCES)
+            while len(latest.rows) > 1 and (latest.sequences - latest.rows[0][1] >= most or latest.size > heaviest):
                 self._write("DELETE FROM pairs WHERE id = ?", [(latest.drop(),)])
 
     def commit(self) -> None:
