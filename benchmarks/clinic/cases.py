@@ -5,6 +5,7 @@ out: nobody looks at them while rules are calibrated. They differ from the open 
 """
 
 import shlex
+import sys
 from dataclasses import dataclass
 
 # Names of findings that count as a hit, beside the fault's own. A step that is far too large is seen by what it does to
@@ -229,3 +230,14 @@ held-out | forecast | --net lstm --seed 11                            | --rebuil
 held-out | cue | --net cell --seed 12 --lag 4 --length 30             | --lr 1e-6                   | --lr 3e-3
 held-out | cue | --net rnn --seed 13 --lag 3 --length 30 --kinds 8    | --hidden 1                  | --hidden 32
 """
+
+
+def main() -> None:
+    """Print the commands of the open pairs of the faults named, or of all."""
+    for pair in chosen(sys.argv[1:], "open"):
+        for ill in (True, False):
+            print(f"{pair.name:28} {'ill ' if ill else 'well'}  scripts/{' '.join(pair.command(ill))}")
+
+
+if __name__ == "__main__":
+    main()
