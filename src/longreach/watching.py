@@ -106,6 +106,8 @@ class Watch:
         with self._guarded():
             self._close_window()
         with self._guarded():
+            if not self._blind:
+                self._observer.finish()
             self._explain()
             self._write(wait=True)
         self._off = True
@@ -189,7 +191,8 @@ class Watch:
         roots, gradients = tensors_in(tensors), tensors_in(grad_tensors)
         if roots:
             self._window.append(self._ledger.loss_of(roots[0]))
-            self._observer.before_backward(roots[0], gradients[0] if gradients else None)
+            scale = self._ledger.scale
+            self._observer.before_backward(roots[0], gradients[0] if gradients else None, scale=scale)
             self._sentinel.look_at_loss(roots[0], self.steps, self.store, may_wait=self._kind is not None)
 
     def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
@@ -226,7 +229,8 @@ class Watch:
 
     def _open_window(self) -> None:
         fruitful = self._observer.fruitless < GIVE_UP_AFTER
-        self._kind = None if self._blind else self._sampler.due(self.steps, fruitful=fruitful)
+        company = self._observer.wants_company(self.steps)
+        self._kind = None if self._blind else self._sampler.due(self.steps, fruitful=fruitful, company=company)
         self._opened = time.perf_counter()
         if self._kind is not None:
             self._observer.open(self.steps, with_curves=self._kind == "curves")

@@ -10,23 +10,27 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from longreach.probes import fused, loop, pairs
-from longreach.probes.functions import Functions
-from longreach.probes.inputs import Inputs
+from longreach.probes import fused, loop, pairs, windows
 from longreach.probes.chance import Chance
 from longreach.probes.depth import Depth
+from longreach.probes.functions import Functions
+from longreach.probes.inputs import Inputs
 from longreach.probes.names import Names
+from longreach.probes.precision import Precision
+from longreach.probes.pairs import Driven
 from longreach.probes.probe import Look, Panel, Probe
-from longreach.probes.samples import Pairs
 from longreach.probes.together import Together, can_be_gathered, is_spread, with_whole_weights
 from longreach.probes.trace import ChainVisit, FusedVisit, Trace
 from longreach.probes.units import Units
 from longreach.probes.updates import Updates
 from longreach.probes.weights import Weights
+from longreach.probes.whole import Whole
+from longreach.probes.windows import Cut, Stream
+from longreach.quantities.windows import Window
 from longreach.store import Store
 
 # What is measured besides reach and need; a new probe is one more line.
-PROBES: tuple[Callable[[], Probe], ...] = (Updates, Units, Weights, Inputs, Chance, Functions, Depth)
+PROBES: tuple[Callable[[], Probe], ...] = (Updates, Units, Weights, Inputs, Chance, Functions, Depth, Whole, Precision)
 
 # Rows of a batch: so many give pairs to the need test, so many are replayed for a curve.
 PAIR_ROWS, CURVE_ROWS = 64, 8
@@ -53,7 +57,10 @@ class Observer:
         self.seconds = 0.0
         self._generator = torch.Generator().manual_seed(0)  # our own: the script's random state stays untouched
         self._narrow: dict[tuple[str, str], pairs.Narrow] = {}
+        self._streams: dict[tuple[str, str], Stream] = {}
+        self._turn = 0
         self._only: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # a script may give its models up
+        self._following: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # as probes have asked for
         self._trace: Trace | None = None
         self._chains: list[ChainVisit] = []
         self._step, self._with_curves = 0, False
@@ -65,17 +72,21 @@ class Observer:
         """Put the hooks on for the step that begins now."""
         # hooks on all modules would be compiled into compiled code
         everything = self.names.visible() if self.names.compiled else None
-        only = list(self._only) if self._only and not with_curves else everything
+        known = list({*self._only, *self._following})
+        only = known if known and not with_curves else everything
+        # the same rows as long as a stream is followed, then others
+        self._turn = self._turn if self.wants_company(step) else step
         self._step, self._with_curves, self.seconds = step, with_curves, 0.0
         self.sequences = 0
         self._trace = Trace(
             only=only,
             most_rows=PAIR_ROWS,
-            turn=step,
+            turn=self._turn,
             spare_compiled=self.names.compiled,
-            listener=self._saw if with_curves else None,
+            listener=self._saw if with_curves else self._followed if self._following else None,
         )
         self._look = Look(step, with_curves, self.names, self.store, self._generator, self._trace, self.names.compiled)
+        self._look.following = self._following
         self._trace.start()
         with self._timed():
             self._panel.tell("opened", self._look)
@@ -99,16 +110,26 @@ class Observer:
             raise trace.failure
         return self.seconds + trace.seconds
 
+    def wants_company(self, step: int) -> bool:
+        """Whether this step should be looked at as well: it may go on where the one before, a sampled one, has ended."""
+        return any(stream.wants_company(step) for stream in self._streams.values())
+
+    def finish(self) -> None:
+        """The run is over: what was held back for more to come is stored."""
+        for (name, direction), stream in self._streams.items():
+            self._keep(name, direction, stream.rest())
+
     def abandon(self) -> None:
         """Take the hooks off, whatever state the step is in."""
         if self._trace is not None:
             self._trace.stop()
             self._trace, self._look, self._chains = None, None, []
 
-    def before_backward(self, root: Tensor, gradient: Tensor | None) -> None:
+    def before_backward(self, root: Tensor, gradient: Tensor | None, *, scale: float = 1.0) -> None:
         """The loss is known and the graph still whole: loops are measured here."""
         if self._trace is None or self._look is None:
             return
+        self._look.scale = scale
         with self._timed(), self._look.phase:
             self.names.learn(self._trace.roots)
             self._chains = self._trace.chains()
@@ -157,30 +178,45 @@ class Observer:
         if self._look is not None:
             self._panel.tell("saw", self._look, module, arguments, results)
 
+    def _followed(self, module: nn.Module, arguments: list[Tensor], results: list[Tensor]) -> None:
+        if self._look is not None and module in self._following:
+            self._panel.tell("followed", self._look, module, arguments, results)
+
     def _learn(self, trace: Trace, visits: list[FusedVisit], chains: list[ChainVisit]) -> None:
         modules = [visit.module for visit in visits] + [visit.chain.module for visit in chains]
-        self.fruitless = 0 if modules else self.fruitless + 1
+        kept = self._look.sequences if self._look is not None else 0
+        self.sequences = max(self.sequences, kept)
+        self.fruitless = 0 if modules or kept else self.fruitless + 1
         around = [module for visit in chains for module, _ in visit.around]
         self._only.update([*modules, *trace.lookups, *around])
 
     def _collect(self, trace: Trace, visits: list[FusedVisit], chains: list[ChainVisit]) -> None:
         for visit in visits:
             name = self.names.of(visit.module)
-            narrow = {side: self._narrowing(name, side) for side in ("forward", "reverse")}
-            for direction, found in pairs.of_fused(visit, trace.embedded, narrow, self._step).items():
-                self._keep(name, direction, found)
+            for direction, driven in pairs.of_fused(visit, trace.embedded).items():
+                self._take(name, direction, windows.of_call(visit, driven))
+            if getattr(visit.module, "cut", 0):
+                self.store.add(Window(name, self._step, visit.module.cut, continued=True, seen=len(visit.inputs)))
         for visit in chains:
             name = self.names.of(visit.chain.module)
-            found = pairs.of_chain(visit, trace.embedded, self._narrowing(name, "forward"), PAIR_ROWS, self._step)
+            driven = pairs.of_chain(visit, trace.embedded, PAIR_ROWS)
+            if driven is not None:
+                self._take(name, "forward", windows.of_loop(visit.chain, driven))
+
+    def _take(self, name: str, direction: str, cut: Cut) -> None:
+        stream = self._streams.setdefault((name, direction), Stream())
+        complete, window = stream.take(cut, self._step, name)
+        self._keep(name, direction, complete)
+        if window is not None:
+            self.store.add(window)
+
+    def _keep(self, name: str, direction: str, complete: list[tuple[Driven, int]]) -> None:
+        narrow = self._narrow.setdefault((name, direction), pairs.Narrow())
+        for driven, step in complete:
+            found = driven.paired(narrow, step)
             if found is not None:
-                self._keep(name, "forward", found)
-
-    def _keep(self, name: str, direction: str, found: Pairs) -> None:
-        self.store.add_pairs(name, direction, found)
-        self.sequences = max(self.sequences, len(found.lengths))
-
-    def _narrowing(self, name: str, direction: str) -> pairs.Narrow:
-        return self._narrow.setdefault((name, direction), pairs.Narrow())
+                self.store.add_pairs(name, direction, found)
+                self.sequences = max(self.sequences, len(found.lengths))
 
     def _measure_loop(self, visit: ChainVisit, root: Tensor, gradient: Tensor | None) -> None:
         name = self.names.of(visit.chain.module)

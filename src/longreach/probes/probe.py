@@ -5,6 +5,7 @@ only, in this order:
 
     opened           the hooks are on, the step's forward pass has not begun
     saw              a module's call has returned (many times; only where the step is one `with_curves`)
+    followed         the same on all other sampled steps, for modules that `look.follow` was called with
     before_backward  the loss is known and the graph still whole
     after_backward   the gradients have come back, and nothing was done to them yet
     before_step      the optimizer is about to update; clipping and unscaling are done
@@ -18,6 +19,7 @@ and leaves no hook behind. An error in a probe ends that probe, with a note in t
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +39,8 @@ class Look:
     with_curves  whether this step may cost something: products on the graph, replays, looks at every module
     trace        what ran: recurrent layers, loops, embeddings, and the modules called from outside of any other
     compiled     whether torch.compile was given anything: then modules are hidden inside of compiled code
+    sequences    how many sequences a probe has kept of this step for the need test
+    scale        what the script has multiplied the loss by, for float16; known from the backward pass on
     """
 
     step: int
@@ -46,8 +50,15 @@ class Look:
     generator: torch.Generator
     trace: Trace
     compiled: bool = False
+    sequences: int = 0
+    scale: float = 1.0
+    following: "WeakSet[nn.Module]" = field(default_factory=WeakSet)
     phase: ExitStack = field(default_factory=ExitStack)
     _silent: bool = False
+
+    def follow(self, module: nn.Module) -> None:
+        """Tell of this module's calls from now on, on steps without curves too."""
+        self.following.add(module)
 
     def silence(self) -> None:
         """To be called in `before_backward`, ahead of products on the live graph: the script's own hooks do not see
@@ -66,6 +77,9 @@ class Probe:
 
     def saw(self, look: Look, module: nn.Module, arguments: list[Tensor], results: list[Tensor]) -> None:
         """A module's call has returned: the tensors that it was given and has given."""
+
+    def followed(self, look: Look, module: nn.Module, arguments: list[Tensor], results: list[Tensor]) -> None:
+        """A module that this run follows has been called, on a step without curves."""
 
     def before_backward(self, look: Look, root: Tensor, gradient: Tensor | None) -> None:
         """`root`, most often the loss, is about to be sent back, with `gradient` in the place of 1 if it is given."""

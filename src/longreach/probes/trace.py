@@ -59,6 +59,8 @@ class FusedVisit:
     source: Tensor
     packed: PackedSequence | None
     errors: dict[str, Tensor] = field(default_factory=dict)
+    detached: bool = False  # `start` was given, and no gradient passes on through it
+    ended: tuple[Tensor, ...] = ()  # the state after the last step, shaped as `start`
 
     def call(self, chosen: Tensor) -> FusedCall:
         """The call as it stands after the backward, with these of its rows."""
@@ -201,7 +203,8 @@ class Trace:
                 self.roots[module] = None
             self._stack.append((module, tensors_in(arguments)))
 
-    def _leave(self, module: nn.Module, arguments: Any, keywords: Any, result: Any) -> None:
+    def _leave(self, module: nn.Module, arguments: Any, keywords: Any, result: Any = None) -> None:
+        # of a call that has raised torch tells less
         if torch.compiler.is_compiling():
             return
         with self._timed():
@@ -264,6 +267,9 @@ class Trace:
         copied = inputs.detach()[:, rows.to(inputs.device)].clone()
         visit = FusedVisit(module, copied, lengths[rows], start, rows, source, packed)
         output, ended = result
+        visit.detached = hx is not None and not any(part.requires_grad for part in tensors_in(hx))
+        parts = [part[:, None] if part.dim() == 2 else part for part in tensors_in(ended)]
+        visit.ended = tuple(part.detach()[:, rows.to(part.device)].clone() for part in parts)
         named = {"output": output.data if isinstance(output, PackedSequence) else output}
         named |= dict(zip(("h_n", "c_n"), ended if isinstance(ended, tuple) else (ended,), strict=False))
         for name, leaf in named.items():
