@@ -223,12 +223,14 @@ def test_as_text():
     text = str(Spectrum(400, 100, 1, (fading, growing)))
     assert text.splitlines() == [
         "Lyapunov exponents in nats per step, over 400 steps of 1 sequence",
-        "layer 0               -0.5 ± 0.01      1% of a gradient is left after 9 steps",
+        "layer 0               -0.5 ± 0.01      1% of a gradient left after 9 steps",
         "        4 of 64       -0.5 █▅▁  -inf      dimension 0",
         "layer 1 reverse        0.1 ± 0.002     a gradient grows tenfold in 23 steps",
         "         2 of 2        0.1 █▁ -0.4      dimension 1.25",
     ]
     assert max(map(len, text.splitlines())) <= 80
+    unclear = Exponents(0, False, 1, (-0.001,), (0.002,))
+    assert str(Spectrum(400, 100, 2, (unclear,))).splitlines()[1].endswith("not to be told from 0: gradients last")
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ class Split:
     through_h       ln of the gain by all ways that go through h at some step between
     together        ln of the gain by all ways: of ∂c_t/∂c_{t-k}
     share           of the carousel: alone² / (alone² + through_h²), 0 to 1; nan where nothing is left at all
-    half_lives      of each unit, in steps: c alone then keeps half of a gradient; inf where f = 1, nan without a lag above 0
+    half_lives      of each unit, in steps: c alone then keeps half of a gradient. inf where f = 1, nan for lag 0 only
     """
 
     layer: int

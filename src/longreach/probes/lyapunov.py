@@ -177,10 +177,12 @@ def _errors(logs: Float[Tensor, "interval row count"], lengths: Float[Tensor, " 
 def _lines(place: Exponents) -> list[str]:
     """One place: the largest exponent and what it means, then the spectrum."""
     largest, error = place.values[0], place.errors[0]
-    if largest < 0:
-        fate = f"1% of a gradient is left after {place.steps_left:.0f} steps"
+    if abs(largest) <= 2 * error:
+        fate = "not to be told from 0: gradients last"
+    elif largest < 0:
+        fate = f"1% of a gradient left after {place.steps_left:.0f} steps"
     else:
-        fate = f"a gradient grows tenfold in {math.log(10) / largest:.0f} steps" if largest > 0 else "it stays"
+        fate = f"a gradient grows tenfold in {math.log(10) / largest:.0f} steps"
     dimension = "" if math.isnan(place.dimension) else f"dimension {place.dimension:.3g}"
     name = f"layer {place.layer}{' reverse' if place.reverse else ''}"
     return [
