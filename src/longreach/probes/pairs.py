@@ -81,13 +81,13 @@ def of_fused(visit: FusedVisit, embedded: list[Embedded], narrow: dict[str, Narr
         drive = call.inputs if ids is None else ids
         if direction == "reverse":
             own, drive = turn_around(own, call.lengths), turn_around(drive, call.lengths)
-        pairs = _pairs(drive, own, call.lengths, ids is not None, narrow[direction], step)
+        pairs = paired(drive, own, call.lengths, ids is not None, narrow[direction], step)
         if pairs is not None:
             found[direction] = pairs
     return found
 
 
-def _pairs(drive: Tensor, error: Tensor, lengths: Tensor, tokens: bool, narrow: Narrow, step: int) -> Pairs | None:
+def paired(drive: Tensor, error: Tensor, lengths: Tensor, tokens: bool, narrow: Narrow, step: int) -> Pairs | None:
     """(time, row, ·) tensors cut after each row's last error and pushed to the right."""
     size = error.norm(dim=2)
     kept = ((size.amax(dim=0) > 0) & size.isfinite().all(dim=0)).cpu()
@@ -158,7 +158,7 @@ def of_chain(visit: ChainVisit, embedded: list[Embedded], narrow: Narrow, most_r
     lengths = torch.full((total.shape[1],), times)
     ends = last_error_step(total.norm(dim=2), lengths).to(total.device)
     at_end = torch.arange(times, device=total.device)[:, None] == ends[None]
-    return _pairs(drive[0], torch.where(at_end[:, :, None], total, 0), lengths, drive[1], narrow, step)
+    return paired(drive[0], torch.where(at_end[:, :, None], total, 0), lengths, drive[1], narrow, step)
 
 
 def drives(visit: ChainVisit, embedded: list[Embedded], rows: Tensor) -> tuple[Tensor, bool] | None:

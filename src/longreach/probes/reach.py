@@ -21,7 +21,8 @@ def pool(curves: Sequence[Curve], *, threshold: float = THRESHOLD) -> Reach | No
     if not curves:
         return None
     horizon = max(curve.lags[-1] for curve in curves)
-    grid = lag_grid(horizon)
+    # besides the usual lags any that all of them have, such as the end of a receptive field
+    grid = tuple(sorted({*lag_grid(horizon), *set.intersection(*(set(curve.lags) for curve in curves))}))
     gain = _median([_on(grid, curve.lags, curve.log_gain) for curve in curves])
     signals = [_on(grid, curve.lags, curve.log_signal) for curve in curves if curve.log_signal is not None]
     return Reach(

@@ -20,13 +20,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class LayerKey:
-    """Which recurrent layer a sample belongs to; the fields are those of `record.Layer`."""
+    """Which recurrent layer, or which whole model, a sample belongs to; the fields are those of `record.Layer`."""
 
     module: str
     kind: str
     index: int
     direction: str
     hidden: int
+    whole: bool = False
 
 
 @dataclass(frozen=True)
