@@ -20,6 +20,7 @@ from longreach.quantities import (
     units,
     updates,
     weights,
+    windows,
 )
 from longreach.record import Layer, LossCurve, Need, Record
 from longreach.store import Store
@@ -61,6 +62,7 @@ def conclude(store: Store) -> Record:
         notes=tuple(store.notes()),
         depth=depth.pool(store.samples(depth.DepthSample)),
         crosschecks=crosscheck.pool(store.samples(crosscheck.Check)),
+        windows=windows.pool(store.samples(windows.Window)),
         updates=updates.pool(store.samples(updates.Update), steps),
         gradients=norms,
         clipping=clipping.pool(store.samples(clipping.Clip), norms, steps),

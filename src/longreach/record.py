@@ -19,6 +19,7 @@ from longreach.quantities.spikes import Spike
 from longreach.quantities.units import Units
 from longreach.quantities.updates import Updates
 from longreach.quantities.weights import Weight
+from longreach.quantities.windows import Windows
 
 SCHEMA = "longreach.record/1"
 
@@ -201,6 +202,7 @@ class Record:
     layers     one per recurrent layer and direction
     loss       None if no loss was seen
     nonfinite  the first NaN or infinity; None if there was none
+    windows    one per recurrent module whose gradient is cut while its state goes on
     crosschecks  hand-written gradients and modules against a second computation of the same
     notes      what could not be seen, and why, in sentences for the user
     updates    one per matrix of weights that an optimizer updates
@@ -235,6 +237,7 @@ class Record:
     inputs: tuple[Input, ...] = ()
     chance: float | None = None
     crosschecks: tuple[Crosscheck, ...] = ()
+    windows: tuple[Windows, ...] = ()
     depth: tuple[Depth, ...] = ()
     schema: str = field(default=SCHEMA)
 

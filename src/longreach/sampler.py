@@ -7,6 +7,8 @@ import time
 # in the second half of the run, wherever it ends. Curves cost more and change slowly; their steps grow by a factor that
 # is no whole number, lest of two networks trained in turn always the same one be met.
 SEQUENCES, CURVE_SPACING = 512, 1.7
+# Where there are no sequences, units, weights and updates are looked at in steps that grow by this factor.
+PLAIN_SPACING = 1.1
 # Of the budget, the part that pays for curves; the rest collects pairs.
 CURVES_SHARE = 0.5
 # A run of a minute keeps to its budget. Until then it may spend that minute's budget in advance: this part of it at
@@ -45,21 +47,22 @@ class Sampler:
         """Seconds since the watch began."""
         return time.perf_counter() - self.started
 
-    def due(self, step: int, *, fruitful: bool = True) -> str | None:
+    def due(self, step: int, *, fruitful: bool = True, company: bool = False) -> str | None:
         """What to take at this step: "curves" (which includes pairs), "pairs" or nothing.
 
-        fruitful  whether there are any pairs to be had: else they are left out
+        fruitful  whether there are any pairs to be had: else such a sample is taken more rarely, for what else it shows
+        company   whether the step before was sampled and is worth more together with this one
         """
-        for kind in ("curves", "pairs") if fruitful else ("curves",):
+        for kind in ("curves", "pairs"):
             planned = step >= self._next[kind]
             if self.together and kind == "curves":
                 due = planned
             else:
                 due = (planned and self._advanced(kind)) or self._affordable(kind)
             if due:
-                self._plan(kind, step)
+                self._plan(kind, step, fruitful)
                 return kind
-        return None
+        return "pairs" if company and not self.together and self._advanced("pairs") else None
 
     def collected(self, sequences: int) -> None:
         """A sample of pairs has brought so many sequences."""
@@ -111,9 +114,10 @@ class Sampler:
         budget, cost = self.budget * seconds, self._cost[kind]
         return self.total_spent + cost <= budget and self.spent[kind] + cost <= share * budget
 
-    def _plan(self, kind: str, step: int) -> None:
+    def _plan(self, kind: str, step: int, fruitful: bool) -> None:
         # steps apart by this factor: the second half of any run holds sequences / rows of them
-        spacing = 2 ** (self._rows / self.sequences)
-        self._next["pairs"] = step + 1 if self._collected < self.sequences else max(step + 1, round(step * spacing))
+        spacing = 2 ** (self._rows / self.sequences) if fruitful else PLAIN_SPACING
+        wanting = fruitful and self._collected < self.sequences
+        self._next["pairs"] = step + 1 if wanting else max(step + 1, round(step * spacing))
         if kind == "curves":
             self._next["curves"] = 1 + math.floor(step * CURVE_SPACING)

@@ -13,8 +13,10 @@ from longreach.diagnosis.non_finite import non_finite
 from longreach.diagnosis.reached_but_unlearned import reached_but_unlearned
 from longreach.diagnosis.saturated_units import saturated_units
 from longreach.diagnosis.short_reach_harmless import short_reach_harmless
+from longreach.diagnosis.truncated_too_short import truncated_too_short
 from longreach.diagnosis.vanishing_in_time import vanishing_in_time
 from longreach.diagnosis.verdict import Diagnosis
+from longreach.diagnosis.wrong_gradient import wrong_gradient
 from longreach.record import Record
 
 __all__ = ["RULES", "Diagnosis", "Finding", "Rule", "Severity", "diagnose"]
@@ -25,7 +27,9 @@ RULES: tuple[Rule, ...] = (
     vanishing_in_time,
     exploding_in_time,
     short_reach_harmless,
+    truncated_too_short,
     non_finite,
+    wrong_gradient,
     denormals,
     reached_but_unlearned,
     no_signal,

@@ -3,6 +3,7 @@
 from longreach.diagnosis.finding import Finding
 from longreach.diagnosis.loss_trend import fall, solved
 from longreach.diagnosis.stacks import Stack, stacks
+from longreach.diagnosis.truncated_too_short import beyond_window
 from longreach.diagnosis.wording import counted, percent
 from longreach.record import Record
 
@@ -21,7 +22,7 @@ def reached_but_unlearned(record: Record) -> tuple[Finding, ...]:
     Threshold       need <= reach, at least 5 % of the error's variance at some lag within reach, and a median loss in
                     the last quarter less than 5 % below that of the first quarter, over at least 100 steps
     Stays silent    where the loss falls, is solved already, or cannot be judged (too short, below zero, not finite);
-                    where need lies beyond reach (LR101)
+                    where need lies beyond reach (LR101) or beyond where the gradient is cut (LR104)
     Blind to        slow but certain learning, below 5 % over the whole run; a single strong lag that is learned while
                     the loss is governed by another
     Remedies        other step sizes and optimizers
@@ -30,7 +31,8 @@ def reached_but_unlearned(record: Record) -> tuple[Finding, ...]:
     lost = fall(record.loss)
     if lost is None or lost >= FALLEN or record.steps < FEWEST_STEPS or solved(record.loss):
         return ()
-    return tuple(finding for stack in stacks(record) if (finding := _judge(stack, lost)))
+    reached = (stack for stack in stacks(record) if beyond_window(stack, record) is None)
+    return tuple(finding for stack in reached if (finding := _judge(stack, lost)))
 
 
 def _judge(stack: Stack, lost: float) -> Finding | None:

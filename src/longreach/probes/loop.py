@@ -35,6 +35,7 @@ class Chain:
     sources  which tensors among the results become the next call's state; None where something lies in between
     states   s_0, s_1, ...: the state entering each call but the first, and, where `sources` tells it, the last result
     drives   for each call the tensors among the arguments that carry no state
+    entering the state that the first call was given, as far as it is known by then
     """
 
     module: nn.Module
@@ -43,6 +44,7 @@ class Chain:
     states: list[State] = field(default_factory=list)
     drives: list[list[Tensor]] = field(default_factory=list)
     final: State | None = None
+    entering: State = ()
     # what the last call was given and gave, until the next one tells what of it is the state
     last_arguments: list[Tensor] = field(default_factory=list)
     last_results: list[Tensor] = field(default_factory=list)
@@ -74,6 +76,7 @@ class Chain:
                 self.sources = _sources([arguments[n] for n in self.slots], self.last_results)
                 if self.slots:
                     self.drives.append(_drives(self.last_arguments, self.slots))
+                    self.entering = tuple(self.last_arguments[n] for n in self.slots if n < len(self.last_arguments))
             elif not all(n < len(arguments) and arguments[n].grad_fn is not None for n in self.slots):
                 return False
             if not self.slots:

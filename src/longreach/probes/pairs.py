@@ -1,5 +1,7 @@
 """From the tensors of a sampled step to (input, error) pairs for the need test: right-aligned, narrow, plain numpy."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -63,8 +65,22 @@ def leading(vectors: Tensor, most: int, *, centred: bool) -> Tensor:
     return directions[: min(most, count)].T.to(vectors.dtype)
 
 
-def of_fused(visit: FusedVisit, embedded: list[Embedded], narrow: dict[str, Narrow], step: int) -> dict[str, Pairs]:
-    """Pairs of a fused layer per direction, each in its own running time; empty where no error arrived."""
+@dataclass(frozen=True)
+class Driven:
+    """What drove a layer and the errors that came back to it, as they were: (time, row, ·), each row from step 0 on."""
+
+    inputs: Tensor
+    errors: Tensor
+    lengths: Tensor
+    tokens: bool
+
+    def paired(self, narrow: Narrow, step: int) -> Pairs | None:
+        """Ready to be stored; None where no error arrived."""
+        return paired(self.inputs, self.errors, self.lengths, self.tokens, narrow, step)
+
+
+def of_fused(visit: FusedVisit, embedded: list[Embedded]) -> dict[str, Driven]:
+    """What drove a fused layer, and its direct errors, per direction, each in its own running time."""
     call = visit.call(torch.arange(visit.inputs.shape[1]))
     directions = 2 if call.module.bidirectional else 1
     width = call.module.proj_size or call.module.hidden_size
@@ -81,9 +97,7 @@ def of_fused(visit: FusedVisit, embedded: list[Embedded], narrow: dict[str, Narr
         drive = call.inputs if ids is None else ids
         if direction == "reverse":
             own, drive = turn_around(own, call.lengths), turn_around(drive, call.lengths)
-        pairs = paired(drive, own, call.lengths, ids is not None, narrow[direction], step)
-        if pairs is not None:
-            found[direction] = pairs
+        found[direction] = Driven(drive, own, call.lengths, ids is not None)
     return found
 
 
@@ -139,8 +153,8 @@ def _comes_from(tensor: Tensor, origin: Tensor) -> bool:
     return same_memory or descends(tensor, [origin])
 
 
-def of_chain(visit: ChainVisit, embedded: list[Embedded], narrow: Narrow, most_rows: int, step: int) -> Pairs | None:
-    """Pairs of a loop over cells; None where no error arrived or where what drove the cell cannot be seen.
+def of_chain(visit: ChainVisit, embedded: list[Embedded], most_rows: int) -> Driven | None:
+    """What drove a loop over cells, and its errors; None where none arrived or where what drove it cannot be seen.
 
     What comes back to a state in a loop is the whole gradient. At the last step of a row whose loss is read it is the
     direct error alone, because nothing comes back from later steps; only that step is used.
@@ -158,7 +172,7 @@ def of_chain(visit: ChainVisit, embedded: list[Embedded], narrow: Narrow, most_r
     lengths = torch.full((total.shape[1],), times)
     ends = last_error_step(total.norm(dim=2), lengths).to(total.device)
     at_end = torch.arange(times, device=total.device)[:, None] == ends[None]
-    return paired(drive[0], torch.where(at_end[:, :, None], total, 0), lengths, drive[1], narrow, step)
+    return Driven(drive[0], torch.where(at_end[:, :, None], total, 0), lengths, drive[1])
 
 
 def drives(visit: ChainVisit, embedded: list[Embedded], rows: Tensor) -> tuple[Tensor, bool] | None:
