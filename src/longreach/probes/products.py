@@ -137,14 +137,18 @@ def _best(errors: np.ndarray, windows: Windows, some: slice) -> tuple[np.ndarray
 
 
 def _named(best: np.ndarray, partner: np.ndarray, windows: Windows) -> Candidates:
-    lags = np.repeat(windows.first, windows.width)
-    edges = np.unique(np.geomspace(1, max(2, lags.max(initial=1)), CELLS + 1)[:-1].astype(int))
-    cells = np.searchsorted(edges, lags, side="right") - 1
+    cells = parts(np.repeat(windows.first, windows.width))
     far, bar = [], []
-    for cell in range(len(edges)):
+    for cell in range(cells.max(initial=-1) + 1):
         inside = np.flatnonzero((cells == cell) & (best > 0))
         inside = inside[np.argsort(-best[inside], kind="stable")]
         far.append(inside[:PER_CELL])
         bar.append(best[inside[PER_CELL]] if len(inside) > PER_CELL else 0.0)
     chosen = np.concatenate(far)
     return Candidates(chosen, partner[chosen], cells[chosen], np.array(bar))
+
+
+def parts(lags: Int[np.ndarray, " column"]) -> Int[np.ndarray, " column"]:
+    """Which part of the far lags each belongs to; lag 0, which has no partner, to none (-1)."""
+    edges = np.unique(np.geomspace(1, max(2, lags.max(initial=1)), CELLS + 1)[:-1].astype(int))
+    return np.searchsorted(edges, lags, side="right") - 1
