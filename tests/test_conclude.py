@@ -82,3 +82,14 @@ def test_losses_are_thinned_by_means_and_the_cost_is_a_share():
     assert record.loss.steps[:3] == (0, 4, 8)
     assert record.loss.values[:2] == (1.5, 5.5)
     assert record.overhead == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(("rate", "kept"), [(0.5, ["rnn"]), (0.2, ["rnn", "net"])])
+def test_a_whole_model_is_told_of_if_it_reaches_more_than_twice_as_far_as_its_recurrent_layers(rate, kept):
+    """ln 100 is 4.6: the layer reaches 9 steps, the model 9 or 23."""
+    lags = tuple(range(41))
+    store = stored(curves=[Curve(0, lags, tuple(-0.5 * lag for lag in lags), None, None, False)])
+    whole = Curve(0, lags, tuple(-rate * lag for lag in lags), None, None, False)
+    store.add_curve(LayerKey("net", "Net", 0, "forward", 2, whole=True), whole)
+    assert [(layer.module, layer.whole) for layer in conclude(store).layers] == [(name, name == "net") for name in kept]
+    assert [layer.reach.lag for layer in conclude(store).layers] == [9, 23][: len(kept)]

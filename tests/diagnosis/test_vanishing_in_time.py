@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 from tests.diagnosis.literals import LEARNT, layer, need, reach, record
@@ -103,3 +104,26 @@ def test_remedies_fit_the_kind(kind, first):
     (finding,) = vanishing_in_time(record(layer(kind=kind, reach=reach(11), need=need(140))))
     assert finding.remedies[0] == first
     assert kind.lower() not in finding.remedies
+
+
+def whole(lag, asked, direction="forward"):
+    """A whole model; its need, if any, is that of its output."""
+    return replace(layer("model", kind="Net", direction=direction, reach=reach(lag), need=need(asked)), whole=True)
+
+
+@pytest.mark.parametrize(("lag", "where"), [(139, ["rnn"]), (140, []), (149, [])])
+def test_a_way_round_a_layer_that_reaches_as_far_as_its_data_need(lag, where):
+    found = vanishing_in_time(record(layer(reach=reach(11), need=need(140)), whole(lag, None)))
+    assert [finding.where for finding in found] == where
+
+
+def test_a_whole_model_that_reaches_less_far_than_its_data_need():
+    (finding,) = vanishing_in_time(record(whole(30, 31)))
+    assert finding.where == "model"
+    assert finding.remedies == ("dilated", "skip", "linear-recurrent")
+    assert finding.summary == (
+        "The error still depends on the input 31 steps back, which the network has not learned to use. All inputs more "
+        "than 30 steps back have less than 1% of the influence on an output: the weights hardly hear of that input, "
+        "however long they train."
+    )
+    assert not vanishing_in_time(record(whole(31, 31)))

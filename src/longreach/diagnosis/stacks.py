@@ -1,4 +1,4 @@
-"""The unit that most rules judge: all layers of one recurrent module that run in one direction."""
+"""The unit that most rules judge: all layers of one recurrent module, or a whole model, in one direction."""
 
 import math
 from dataclasses import dataclass
@@ -20,6 +20,11 @@ class Stack:
     def name(self) -> str:
         """How findings call it."""
         return named(self.module) if self.direction == "forward" else f"{named(self.module)} ({self.direction})"
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is a whole model, from its output back to its embedded input."""
+        return any(layer.whole for layer in self.layers)
 
     @property
     def need(self) -> Need | None:

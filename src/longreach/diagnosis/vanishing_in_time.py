@@ -4,7 +4,7 @@ from longreach.diagnosis.finding import Finding, Severity
 from longreach.diagnosis.loss_trend import fall, solved
 from longreach.diagnosis.stacks import Stack, stacks
 from longreach.diagnosis.wording import counted, percent
-from longreach.record import Record
+from longreach.record import Reach, Record
 
 REMEDIES = {
     "LSTM": ("forget-bias", "skip", "dilated", "linear-recurrent"),
@@ -12,6 +12,7 @@ REMEDIES = {
     "RNN relu": ("identity-init", "orthogonal-init", "lstm", "gru", "skip", "linear-recurrent"),
 }
 OTHERWISE = ("orthogonal-init", "lstm", "gru", "skip", "linear-recurrent")
+WHOLE = ("dilated", "skip", "linear-recurrent")
 STILL_LEARNING = 0.2  # of the early loss: a network that is stuck does not come to lose a fifth of it
 
 
@@ -19,7 +20,7 @@ def vanishing_in_time(record: Record) -> tuple[Finding, ...]:
     """The data ask for more lag than the gradient covers.
 
     Looks at        reach and need, both in steps; of a stack of layers the largest reach, because an error on its way
-                    down may go back in time in any of them
+                    down may go back in time in any of them; of a whole model both as they are
     Why it matters  the weights never hear that the far input mattered; training for longer does not change that
     Threshold       need > reach. Each carries its own: reach the gain at which it ends, need the level of its test.
                     A warning instead of critical where the loss falls all the same, by a fifth from the first
@@ -27,10 +28,11 @@ def vanishing_in_time(record: Record) -> tuple[Finding, ...]:
                     of the module has a need within its own reach: the same input may be learned from that side
     Stays silent    where nothing is needed beyond reach: there a short reach does no harm; where the gradient did not
                     fade within the horizon; where the loss fell to 5 % of its start: the small error of a solved task
-                    may still depend on far inputs, with nothing to gain; where a layer's reach could not be measured
+                    may still depend on far inputs, with nothing to gain; where a layer's reach could not be measured;
+                    where the whole model reaches as far as the layer's data need, by a way round the layer
     Blind to        dependencies that show only when two far inputs are read together, unless the deep test looked for
-                    them (`--deep`), and those of three; another module that carries the far input; a start so bad that
-                    learning the mean of the targets looks like solving the task
+                    them (`--deep`), and those of three; a start so bad that learning the mean of the targets looks like
+                    solving the task
     Remedies        by the kind of the layer: a start that keeps the gradient's size, gates, shorter ways back in time
     Papers          Hochreiter 1991; Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013
     """
@@ -53,13 +55,14 @@ def _judge(stack: Stack, everything: tuple[Stack, ...], fallen: float) -> Findin
     need, carrier = stack.need, stack.carrier
     if not beyond_reach(stack) or carrier is None or carrier.reach is None or need is None or need.lag is None:
         return None
+    if not stack.whole and any(other.whole and _covers(other, need.lag) for other in everything):
+        return None
     reach = carrier.reach
     covered = any(_hears(other) for other in everything if other.module == stack.module and other != stack)
     severity: Severity = "warning" if covered or fallen >= STILL_LEARNING else "critical"
     summary = (
         f"The error still depends on the input {counted(need.lag, 'step')} back{_together(stack)}, which the network "
-        f"has not learned to use. Of a gradient sent back, {percent(reach.threshold)} is left after "
-        f"{counted(reach.lag, 'step')} and ever less beyond: the weights hardly hear of that input, however long they "
+        f"has not learned to use. {_fading(stack, reach)}: the weights hardly hear of that input, however long they "
         "train."
     )
     if fallen >= STILL_LEARNING:
@@ -77,9 +80,15 @@ def _judge(stack: Stack, everything: tuple[Stack, ...], fallen: float) -> Findin
     }
     if stack.partner is not None:
         evidence["partner"] = stack.partner
-    return Finding(
-        "LR101", "vanishing-in-time", severity, stack.name, summary, evidence, REMEDIES.get(carrier.kind, OTHERWISE)
-    )
+    remedies = WHOLE if stack.whole else REMEDIES.get(carrier.kind, OTHERWISE)
+    return Finding("LR101", "vanishing-in-time", severity, stack.name, summary, evidence, remedies)
+
+
+def _fading(stack: Stack, reach: Reach) -> str:
+    share, steps = percent(reach.threshold), counted(reach.lag, "step")
+    if stack.whole:
+        return f"All inputs more than {steps} back have less than {share} of the influence on an output"
+    return f"Of a gradient sent back, {share} is left after {steps} and ever less beyond"
 
 
 def _together(stack: Stack) -> str:
@@ -88,7 +97,9 @@ def _together(stack: Stack) -> str:
 
 def _hears(stack: Stack) -> bool:
     """Whether a stack has a need that lies within its reach."""
-    need, carrier = stack.need, stack.carrier
-    if need is None or need.lag is None or carrier is None or carrier.reach is None:
-        return False
-    return need.lag <= carrier.reach.lag
+    return stack.need is not None and stack.need.lag is not None and _covers(stack, stack.need.lag)
+
+
+def _covers(stack: Stack, lag: int) -> bool:
+    """Whether a gradient gets so far back in a stack."""
+    return stack.carrier is not None and stack.carrier.reach is not None and lag <= stack.carrier.reach.lag
