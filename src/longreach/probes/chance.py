@@ -20,7 +20,7 @@ class Chance(Probe):
 
     def before_backward(self, look: Look, root: Tensor, gradient: Tensor | None) -> None:
         """The graph is whole."""
-        if look.with_curves and gradient is None and (chance := chance_level(root)) is not None:
+        if gradient is None and (chance := chance_level(root)) is not None:
             look.store.add(ChanceSample("", look.step, chance))
 
 

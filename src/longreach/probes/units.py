@@ -23,8 +23,9 @@ from longreach.quantities.units import UnitsSample
 MOST_UNITS, MOST_NUMBERS, MOST_CALLS = 256, 2**18, 16
 # Slopes, as shares of the largest that the activation has. A smooth one never reaches 0.
 FLAT, SATURATED = 1e-3, 0.02
-# Of a fused layer so many rows are computed again, over all their time.
-ROWS = 4
+# Of a fused layer so many rows are computed again, over all their time; on steps without curves one, and only where
+# this takes no more multiplications.
+ROWS, LITTLE = 4, 2**25
 
 
 @dataclass(frozen=True)
@@ -80,15 +81,16 @@ class Units(Probe):
 
     def before_backward(self, look: Look, root: Tensor, gradient: Tensor | None) -> None:
         """The graph is whole, and nothing that it keeps was given up."""
-        if not look.with_curves:
-            return
         fused = {visit.module: visit for visit in look.trace.fused}
         within = {look.names.of(module) for module in fused}
         owners = {own: name for own, (name, _) in look.names.owners().items() if name not in within}
         for sample in of_graph(root, owners, look.step):
             look.store.add(sample)
         for visit in fused.values():
-            count = min(visit.inputs.shape[1], ROWS)
+            count = min(visit.inputs.shape[1], ROWS) if look.with_curves else 1
+            size = count * len(visit.inputs) * sum(own.numel() for own in visit.module.parameters())
+            if size > LITTLE and not look.with_curves:
+                continue
             call = visit.call(torch.arange(count) * visit.inputs.shape[1] // count)
             for kind, slopes, shut in gates.slopes(call, look.generator):
                 units = torch.arange(slopes.shape[1])[:: -(-slopes.shape[1] // MOST_UNITS)]

@@ -18,8 +18,6 @@ class Weights(Probe):
 
     def after_backward(self, look: Look) -> None:
         """The gradients are there, the weights still as they were."""
-        if not look.with_curves:
-            return
         lookups = {look.names.of(module) for module in look.trace.lookups}
         matrices = {
             f"{module}.{own}".lstrip("."): parameter
