@@ -6,6 +6,7 @@ from longreach.diagnosis.badly_scaled_input import badly_scaled_input
 from longreach.diagnosis.collapsed_weights import collapsed_weights
 from longreach.diagnosis.dead_units import dead_units
 from longreach.diagnosis.denormals import denormals
+from longreach.diagnosis.exploding_in_depth import exploding_in_depth
 from longreach.diagnosis.exploding_in_time import exploding_in_time
 from longreach.diagnosis.finding import Finding, Severity
 from longreach.diagnosis.no_signal import no_signal
@@ -14,6 +15,7 @@ from longreach.diagnosis.reached_but_unlearned import reached_but_unlearned
 from longreach.diagnosis.saturated_units import saturated_units
 from longreach.diagnosis.short_reach_harmless import short_reach_harmless
 from longreach.diagnosis.truncated_too_short import truncated_too_short
+from longreach.diagnosis.vanishing_in_depth import vanishing_in_depth
 from longreach.diagnosis.vanishing_in_time import vanishing_in_time
 from longreach.diagnosis.verdict import Diagnosis
 from longreach.diagnosis.wrong_gradient import wrong_gradient
@@ -28,6 +30,8 @@ RULES: tuple[Rule, ...] = (
     exploding_in_time,
     short_reach_harmless,
     truncated_too_short,
+    vanishing_in_depth,
+    exploding_in_depth,
     non_finite,
     wrong_gradient,
     denormals,

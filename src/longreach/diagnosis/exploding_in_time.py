@@ -40,7 +40,7 @@ def _judge(stack: Stack, record: Record) -> Finding | None:
 def _finding(stack: Stack, layer: Layer, record: Record) -> Finding:
     assert layer.reach is not None
     lag, log_gain = _peak(layer.reach)
-    jumped, broken = jump(record.loss), _broke(record)
+    jumped, broken = jump(record.loss), broke(record)
     severity: Severity = "critical" if broken or jumped is not None else "warning"
     summary = (
         f"A gradient sent back {counted(lag, 'step')} grows to {factor(log_gain)} times its size: a single batch can "
@@ -61,7 +61,7 @@ def _finding(stack: Stack, layer: Layer, record: Record) -> Finding:
     return Finding("LR102", "exploding-in-time", severity, stack.name, summary, evidence, REMEDIES)
 
 
-def _broke(record: Record) -> bool:
+def broke(record: Record) -> bool:
     """Whether the run met a NaN or an infinity that did not come in with the data."""
     if record.nonfinite is not None:
         return record.nonfinite.cause != "data"

@@ -5,6 +5,7 @@ import unicodedata
 from rich.cells import cell_len
 
 REMEDIES = {
+    "batch-norm": "keep what each layer gives at one size, over the batch",
     "clip-auto": "limit each update to what is usual in this run",
     "clip-norm": "limit the size of each update",
     "clip-state-gradient": "limit the gradient at every step of its way back",
@@ -14,10 +15,13 @@ REMEDIES = {
     "gru": "use GRU cells, whose gates can pass a gradient on whole",
     "identity-init": "start by copying the state from step to step",
     "layer-norm": "keep the states in bounds at every step",
+    "layerwise-pretraining": "train the lower layers on their own first",
     "linear-recurrent": "use layers that are linear in time, made to remember",
     "lstm": "use LSTM cells, whose memory passes a gradient on whole",
     "nesterov": "train with momentum that looks ahead",
     "orthogonal-init": "start with weights that keep a gradient's size",
+    "relu": "use ReLU, whose slope is 1 where it is not 0",
+    "residual": "add each layer's input to its output, so that gradients pass by it",
     "rmsprop": "scale each weight's steps to its usual gradient",
     "skip": "add connections that jump over many steps at once",
     "truncated-bptt": "send gradients back a fixed number of steps only",
