@@ -8,6 +8,7 @@ a little to the right.
 import builtins
 import dis
 import functools
+import inspect
 import io
 import logging
 import math
@@ -38,6 +39,8 @@ NOTABLE = {torch.float16: 0.1, torch.bfloat16: 0.1}
 NOTABLE_ELSE = 0.01
 # A gradient of less than this part of the error that came in is next to none.
 TINY = 1e-3
+# What torch calls the functions that it makes of registered operators.
+REGISTERED = "GeneratedBackwardFor_"
 # Effects that a second call would have a second time.
 LOUD = {"print", "open", "input", "exec", "eval", "breakpoint", "next"}
 KEEPING = (list, dict, set, logging.Logger, io.IOBase)
@@ -150,6 +153,7 @@ class Functions(Probe):
 
     def __init__(self):
         self._checked: dict[type[Function], int] = {}
+        self._quiet: dict[type[Function], bool] = {}
         self._recorders: list[Recorder] = []
 
     def opened(self, look: Look) -> None:
@@ -157,10 +161,15 @@ class Functions(Probe):
         if not look.with_curves or look.compiled or _with_others():
             return
         for kind in own_functions():
-            if self._checked.get(kind, 0) < ENOUGH and is_quiet(kind.forward) and is_quiet(kind.backward):
+            if self._checked.get(kind, 0) < ENOUGH and self._is_quiet(kind):
                 recorder = Recorder(kind, lambda: _place(look))
                 recorder.start()
                 self._recorders.append(recorder)
+
+    def _is_quiet(self, kind: type[Function]) -> bool:
+        if kind not in self._quiet:
+            self._quiet[kind] = is_quiet(kind.forward) and is_quiet(kind.backward)
+        return self._quiet[kind]
 
     def closed(self, look: Look) -> None:
         """Step aside and compare."""
@@ -182,12 +191,18 @@ def own_functions() -> list[type[Function]]:
     while waiting:
         kind = waiting.pop(0)
         waiting += kind.__subclasses__()
-        home = kind.__module__.split(".")[0]
-        registered = kind.__name__.startswith("GeneratedBackwardFor_")
-        ours = kind.__name__.startswith("GeneratedBackwardFor_longreach") or home == "longreach"
-        if (home != "torch" or registered) and not ours and kind not in found:
+        if _home(kind) not in ("torch", "longreach") and kind not in found:
             found.append(kind)
     return found
+
+
+def _home(kind: type[Function]) -> str:
+    """The package that a function was written in; of a registered operator, where its backward was."""
+    if not kind.__name__.startswith(REGISTERED):
+        return kind.__module__.split(".")[0]
+    held = inspect.getclosurevars(kind.forward).nonlocals.get("info")
+    backward = getattr(held, "_backward_fn", None)
+    return "torch" if backward is None else getattr(backward, "__module__", "torch").split(".")[0]
 
 
 def checks(call: Call, step: int, generator: torch.Generator) -> Iterator[Check]:
@@ -215,7 +230,7 @@ def checks(call: Call, step: int, generator: torch.Generator) -> Iterator[Check]
         yield Check(
             place=call.place,
             step=step,
-            subject=call.kind.__name__.removeprefix("GeneratedBackwardFor_"),
+            subject=call.kind.__name__.removeprefix(REGISTERED),
             against="differences",
             part=_name_of(call.kind, place),
             shape="x".join(map(str, argument.shape)) or "scalar",

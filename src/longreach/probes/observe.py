@@ -16,8 +16,8 @@ from longreach.probes.depth import Depth
 from longreach.probes.functions import Functions
 from longreach.probes.inputs import Inputs
 from longreach.probes.names import Names
-from longreach.probes.precision import Precision
 from longreach.probes.pairs import Driven
+from longreach.probes.precision import Precision
 from longreach.probes.probe import Look, Panel, Probe
 from longreach.probes.together import Together, can_be_gathered, is_spread, with_whole_weights
 from longreach.probes.trace import ChainVisit, FusedVisit, Trace
@@ -111,7 +111,7 @@ class Observer:
         return self.seconds + trace.seconds
 
     def wants_company(self, step: int) -> bool:
-        """Whether this step should be looked at as well: it may go on where the one before, a sampled one, has ended."""
+        """Whether this step should be looked at as well: it may go on where the sampled one before has ended."""
         return any(stream.wants_company(step) for stream in self._streams.values())
 
     def finish(self) -> None:
