@@ -15,6 +15,7 @@ from longreach.quantities.depth import Depth
 from longreach.quantities.gradients import Gradients
 from longreach.quantities.inputs import Input
 from longreach.quantities.precision import HalfGradients, LossScale
+from longreach.quantities.restless import Restless
 from longreach.quantities.spikes import Spike
 from longreach.quantities.units import Units
 from longreach.quantities.updates import Updates
@@ -78,11 +79,13 @@ class DeepNeed:
 
     need     as of one input: lag is that of the further of the two, strength the share that the two explain together
     partner  lag at which the nearer of the two begins; None where no need was found; steps
+    scanned  share of all pairs of lags that there was time for, the furthest first
     seconds  what the test took
     """
 
     need: Need
     partner: int | None
+    scanned: float
     seconds: float
 
 
@@ -209,6 +212,7 @@ class Record:
     gradients  the norm of the whole gradient; None if it was never looked at
     clipping   None if no clipping was seen
     spikes     jumps of the loss that last
+    restless   how the loss behaves from step to step; None where it cannot be told
     half       one per module with float16 outputs
     loss_scale what a loss scaler has done; None without one
     units      one per activation behind a module, and per layer and direction of a fused recurrent module
@@ -230,6 +234,7 @@ class Record:
     gradients: Gradients | None = None
     clipping: Clipping | None = None
     spikes: tuple[Spike, ...] = ()
+    restless: Restless | None = None
     half: tuple[HalfGradients, ...] = ()
     loss_scale: LossScale | None = None
     units: tuple[Units, ...] = ()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from longreach.diagnosis.badly_scaled_input import badly_scaled_input
+from longreach.diagnosis.clipping_always_binds import clipping_always_binds
 from longreach.diagnosis.collapsed_weights import collapsed_weights
 from longreach.diagnosis.dead_units import dead_units
 from longreach.diagnosis.denormals import denormals
@@ -11,10 +12,13 @@ from longreach.diagnosis.exploding_in_time import exploding_in_time
 from longreach.diagnosis.finding import Finding, Severity
 from longreach.diagnosis.no_signal import no_signal
 from longreach.diagnosis.non_finite import non_finite
+from longreach.diagnosis.precision_loss import precision_loss
 from longreach.diagnosis.reached_but_unlearned import reached_but_unlearned
 from longreach.diagnosis.saturated_units import saturated_units
 from longreach.diagnosis.short_reach_harmless import short_reach_harmless
+from longreach.diagnosis.step_size import step_size
 from longreach.diagnosis.truncated_too_short import truncated_too_short
+from longreach.diagnosis.unstable_loss import unstable_loss
 from longreach.diagnosis.vanishing_in_depth import vanishing_in_depth
 from longreach.diagnosis.vanishing_in_time import vanishing_in_time
 from longreach.diagnosis.verdict import Diagnosis
@@ -35,8 +39,12 @@ RULES: tuple[Rule, ...] = (
     non_finite,
     wrong_gradient,
     denormals,
+    precision_loss,
+    unstable_loss,
     reached_but_unlearned,
     no_signal,
+    step_size,
+    clipping_always_binds,
     dead_units,
     saturated_units,
     collapsed_weights,

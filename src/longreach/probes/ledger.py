@@ -12,7 +12,7 @@ from longreach.probes.clipping import ClipCounter
 from longreach.probes.gradients import Norms
 from longreach.probes.names import Names
 from longreach.probes.scaling import ScalerListener
-from longreach.quantities.spikes import Spike, Watcher
+from longreach.quantities.spikes import LASTING, Riser, Spike, Watcher
 from longreach.store import Store
 
 
@@ -28,13 +28,14 @@ class Ledger:
         self._store, self._names = store, names
         self._step, self._suspicious = 0, False
         self._watcher = Watcher()
+        self._riser: Riser | None = None  # of the jump that is going on
         self._coming: Arrivals[int] = Arrivals()
         self._losses: list[tuple[int, float]] = []  # not yet written
 
     @property
     def alarmed(self) -> bool:
-        """Whether the loss does something that is worth a look at the gradients."""
-        return self._suspicious or self._watcher.alarmed
+        """Whether the loss has just jumped, which is worth a look at the gradients."""
+        return self._suspicious or 0 < self._watcher.age < LASTING
 
     def loss_of(self, root: Tensor) -> Tensor:
         """The loss that is about to be sent back as the script has computed it: without the factor of a scaler."""
@@ -84,8 +85,9 @@ class Ledger:
     def _read(self, step: int, loss: float) -> None:
         self._losses.append((step, loss))
         jump = self._watcher.read(step, loss)
+        if self._watcher.began is not None and self._watcher.age == LASTING:
+            self._riser = self.norms.riser(self._watcher.began, self._names)
         if jump is not None:
             began, level, height, lasted = jump
-            riser = self.norms.riser(began, self._names)
-            named = (riser.module, riser.step, riser.factor) if riser else ("", -1, 0.0)
-            self._store.add(Spike("", began, level, height, lasted, *named))
+            riser, self._riser = self._riser or Riser("", -1, 0.0), None
+            self._store.add(Spike("", began, level, height, lasted, riser.module, riser.step, riser.factor))

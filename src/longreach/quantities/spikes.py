@@ -66,9 +66,14 @@ class Watcher:
         self._jump: list[float] = []
 
     @property
-    def alarmed(self) -> bool:
-        """Whether the latest loss was suspicious, or a jump is not over."""
-        return self._began is not None
+    def began(self) -> int | None:
+        """The step at which the loss jumped; None while it is as usual."""
+        return self._began
+
+    @property
+    def age(self) -> int:
+        """How many losses of a jump have been read; 0 while the loss is as usual."""
+        return len(self._jump) if self._began is not None else 0
 
     def read(self, step: int, loss: float) -> tuple[int, float, float, int] | None:
         """(step, level, height, lasted) of a jump that is over with this step; None most often."""
@@ -80,7 +85,7 @@ class Watcher:
             self._began, self._jump = step, []
         self._jump.append(loss)
         if len(self._jump) < LASTING:
-            return None
+            return None  # too early to tell
         high = median(self._jump[:LASTING]) > self.limit
         if high and len(self._jump) < WINDOW and median(self._jump[-LASTING:]) > self.limit:
             return None
