@@ -1,4 +1,4 @@
-"""`longreach run --deep` on delayed XOR, as somebody would write it: nothing but the two bits together tells anything."""
+"""`longreach run --deep` on delayed XOR, as somebody would write it: only the two bits together tell anything."""
 
 import json
 import os

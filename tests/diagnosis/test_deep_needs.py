@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from tests.diagnosis.literals import layer, need, reach, record
 
 from longreach.diagnosis import diagnose
 from longreach.diagnosis.no_signal import no_signal
@@ -10,11 +11,10 @@ from longreach.diagnosis.short_reach_harmless import short_reach_harmless
 from longreach.diagnosis.stacks import stacks
 from longreach.diagnosis.vanishing_in_time import vanishing_in_time
 from longreach.record import DeepNeed, LongMemory
-from tests.diagnosis.literals import layer, need, reach, record
 
 
-def deep(lag=140, partner=30, detectable=0.01):
-    return DeepNeed(need(lag, detectable), None if lag is None else partner, 2.0)
+def deep(lag=140, partner=30, detectable=0.01, scanned=1.0):
+    return DeepNeed(need(lag, detectable), None if lag is None else partner, scanned, 2.0)
 
 
 def deepened(single=None, together=None, **options):
@@ -65,8 +65,11 @@ def test_the_small_print():
     assert "need 140" in text
     printed = " ".join(text.split())
     assert (
-        "deep the input 140 steps back, read together with the one 30 back: 384 sequences, p = 0.0004 over all pairs of "
-        "lags (level 1%); smallest effect it would have found: 1% of the error"
+        "deep the input 140 steps back, read together with the one 30 back: 384 sequences, p = 0.0004 over all pairs "
+        "of lags (level 1%); smallest effect it would have found: 1% of the error"
     ) in printed
     assert "memory of the input: d = 0.31 +- 0.05 (0 short memory, 0.5 the border of long), p = 1e-09" in printed
-    assert "deep no two inputs that count together" in " ".join(str(diagnose(record(deepened(5, deep(None))))).split())
+    cut_short = " ".join(str(diagnose(record(deepened(5, deep(None, scanned=0.4))))).split())
+    assert "deep no two inputs that count together: 384 sequences" in cut_short
+    assert "; there was time for 40% of all pairs, the furthest" in cut_short
+    assert "there was time" not in printed

@@ -128,7 +128,7 @@ def count_false(runs, make, level, beyond=-1):
 
 
 def test_the_level_holds_where_errors_and_inputs_are_independent():
-    """Each half is tested at its part of the level; both are wrong together now and then, so it is not quite reached."""
+    """Each half is tested at half of the level; both may be wrong together, so that it is not quite reached."""
 
     def make(rng):
         return at_the_end(rng.standard_normal((40, 8, 2)), rng.standard_normal(40) ** 3)
@@ -221,6 +221,8 @@ def test_nothing_to_test():
     assert deep_test([]) is None
     assert deep_test([at_the_end(np.ones((40, 10, 1)), x[:, 0, 0])]) is None
     assert deep_test([at_the_end(x, np.ones(40))]) is None
+    one = deep_test([at_the_end(x[:, :1], x[:, 0, 0] ** 3)])
+    assert (one.need.lag, one.need.detectable, one.scanned) == (None, 1.0, 1.0)
 
 
 def test_too_few_sequences_show_nothing():
@@ -229,8 +231,16 @@ def test_too_few_sequences_show_nothing():
     assert (found.need.lag, found.need.p_value, found.need.detectable, found.partner) == (None, 1.0, 1.0, None)
 
 
+def test_when_time_is_up_the_far_lags_have_been_looked_at():
+    rng = np.random.default_rng(0)
+    sample = delayed_xor(rng, 400, 60, 20, 50)
+    nothing = deep_test([sample], seconds=0.0)
+    assert (nothing.need.lag, nothing.scanned, nothing.need.detectable) == (None, 0.0, 1.0)
+    assert deep_test([sample]).scanned == 1.0
+
+
 def test_too_few_draws_for_a_level():
-    with pytest.raises(ArgumentError, match="draws >= 2 / level - 1, got level=0.01, draws=198"):
+    with pytest.raises(ArgumentError, match=r"draws >= 2 / level - 1, got level=0\.01, draws=198"):
         deep_test([], draws=198)
 
 

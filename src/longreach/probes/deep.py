@@ -1,5 +1,6 @@
 """How far back the error depends on two inputs that count only together: the deep need test."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ def deep_test(
     level: float = 0.01,
     draws: int = DRAWS,
     seed: int = 0,
+    seconds: float = math.inf,
     tell: Callable[[float], None] = lambda share: None,
 ) -> DeepNeed | None:
     """Would the product of two inputs, at t-k and nearer, receive a consistent gradient at t, and up to which lag k?
@@ -64,6 +66,7 @@ def deep_test(
              nothing could have been found
     Cost     WORK at most: fewer anchors and error directions, then fewer features, then fewer sequences. No model
              runs; nothing is trained
+    seconds  after which the search stops; it begins at the furthest lags
     tell     called with the share that is done
     None     where there is nothing to test: no finite sequence, no varying input, or no varying error
     Is not   able to see what shows only when three inputs or more are read together (parity of three)
@@ -96,11 +99,17 @@ def deep_test(
     ]
     if len(halves) < 2:
         return None
+    named = []
+    for index, half in enumerate(halves):
+        until = began + seconds * (index + 1) / 2
+        named.append(scan(half.side, half.windows, lambda done, index=index: tell((index + done) / 2), until))
+    if not all(len(candidates.far) for candidates in named):
+        nothing = Need(None, 1.0, level, 1.0, pooled.seen, (), (), pooled.tokens)
+        return DeepNeed(nothing, None, min(candidates.scanned for candidates in named), time.perf_counter() - began)
     rng = np.random.default_rng(seed)
-    first, second = halves
     trials = [
-        _trial(first, second, level / 2, draws, rng, lambda done: tell(done / 2)),
-        _trial(second, first, level / 2, draws, rng, lambda done: tell((1 + done) / 2)),
+        _trial(candidates, half, level / 2, draws, rng)
+        for candidates, half in zip(named, reversed(halves), strict=True)
     ]
     return _concluded(trials, level, pooled, time.perf_counter() - began)
 
@@ -174,10 +183,7 @@ class Trial:
     power: Float[np.ndarray, "share candidate"]
 
 
-def _trial(
-    naming: Half, testing: Half, level: float, draws: int, rng: np.random.Generator, tell: Callable[[float], None]
-) -> Trial:
-    candidates = scan(naming.side, naming.windows, tell)
+def _trial(candidates: Candidates, testing: Half, level: float, draws: int, rng: np.random.Generator) -> Trial:
     windows = testing.windows
     lags, partners = windows.first[candidates.far // windows.width], windows.start[candidates.near // windows.width]
     depths = depths_of(lags, testing.side)
@@ -290,7 +296,8 @@ def _concluded(trials: Sequence[Trial], level: float, pooled: Pool, seconds: flo
         strength=shares,
         tokens=pooled.tokens,
     )
-    return DeepNeed(need, None if lag is None or best is None else int(partners[best]), seconds)
+    partner = None if lag is None or best is None else int(partners[best])
+    return DeepNeed(need, partner, min(trial.candidates.scanned for trial in trials), seconds)
 
 
 def _curve(

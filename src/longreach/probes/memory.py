@@ -24,8 +24,8 @@ def long_memory(pairs: Sequence[Pairs]) -> LongMemory | None:
     Minimised  R(d) = mean_i ln[(1/m) Σ_j λ_j^{2d} I_ij] - 2d (1/m) Σ_j ln λ_j over d in [-1/2, 1]; I_ij the periodogram
                of sequence i at λ_j = 2πj/n, j = 1, …, m. Each sequence has a scale of its own, all have one d
     Bandwidth  m = √n (Greaves-Tunnell & Harchaoui)
-    Error      1 / (2 √(N Σ_j ν_j² m / (m+1))), ν_j = ln j - mean ln j, of N sequences: in the limit 1 / (2 √(N m)), which
-               is too small for short ones. Of the mean over series, with the correlation that their scores have
+    Error      1 / (2 √(N Σ_j ν_j² m / (m+1))), ν_j = ln j - mean ln j, of N sequences: in the limit 1 / (2 √(N m)),
+               too small for short ones. Of the mean over series, with the correlation that their scores have
     p-value    the larger of two, at m and at m / 2. Short memory bends the spectrum: the bias is about
                (2π²/9) (2φ/(1-φ)²) (m/n)² for an AR(1) with weight φ, a quarter of that at m / 2. An AR(1) with φ = 0.9
                still passes for long memory where sequences are short or many; d itself is not corrected

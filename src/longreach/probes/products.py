@@ -1,5 +1,8 @@
 """Two inputs read together: every product of a near and a far window, and those that stand out."""
 
+import itertools
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -76,41 +79,55 @@ def windows_of(phi: Float32[np.ndarray, "sequence time feature"], design: Design
 class Candidates:
     """Products of a far and a near column, and the part of the far lags that named them.
 
-    bar  for each part, the S that a product had to exceed to be named
+    bar      for each part, the S that a product had to exceed to be named
+    scanned  share of all products that there was time for
     """
 
     far: Int[np.ndarray, " candidate"]
     near: Int[np.ndarray, " candidate"]
     cell: Int[np.ndarray, " candidate"]
     bar: Float[np.ndarray, " cell"]
+    scanned: float
 
     def sides(self, windows: Windows) -> tuple[Sides, Sides]:
         """The candidates' far and near columns."""
         return windows.far[:, :, self.far], windows.near[:, :, self.near]
 
 
-def scan(side: ErrorSide, windows: Windows, tell: Callable[[float], None]) -> Candidates:
+def scan(
+    side: ErrorSide, windows: Windows, tell: Callable[[float], None] = lambda share: None, until: float = math.inf
+) -> Candidates:
     """In each part of the far lags the far columns, each with its best partner, whose product says most of the error.
 
     S = ‖Σ_r g̃_r ε_r φ_r‖² / Σ_r ‖g̃_r‖² ε²_r φ²_r over rows r; ε a far column, φ a near one that ends before it begins
 
     Cost    2 (directions + 1) rows (windows features)² / 2 operations, as matrix products
     tell    called with the share that is done
+    until   when to stop, by `time.perf_counter`; the furthest lags come first
     """
     depths = depths_of(windows.first, side)
     chunk = max(1, HELD // max(windows.near.shape[2], 1) // windows.width)
     best, partner = np.full(windows.far.shape[2], -1.0), np.zeros(windows.far.shape[2], int)
-    total, done = max(1, int(windows.within.sum())), 0
-    for depth in np.unique(depths):
-        same = np.flatnonzero(depths == depth)
-        errors = side.levels[depth][:, :, : side.tested]
-        for begin in range(int(same[0]), int(same[-1]) + 1, chunk):
-            some = slice(begin, min(begin + chunk, int(same[-1]) + 1))
-            columns = slice(some.start * windows.width, some.stop * windows.width)
-            best[columns], partner[columns] = _best(errors, windows, some)
-            done += int(windows.within[some].sum())
-            tell(done / total)
-    return _named(best, partner, windows)
+    total, done = int(windows.within.sum()), 0
+    for some in reversed(_chunks(depths, chunk)):
+        if time.perf_counter() >= until:
+            break
+        columns = slice(some.start * windows.width, some.stop * windows.width)
+        errors = side.levels[depths[some.start]][:, :, : side.tested]
+        best[columns], partner[columns] = _best(errors, windows, some)
+        done += int(windows.within[some].sum())
+        tell(done / max(total, 1))
+    return _named(best, partner, windows, done / total if total else 1.0)
+
+
+def _chunks(depths: np.ndarray, most: int) -> list[slice]:
+    """Runs of at most so many windows that are tested on errors of the same depth."""
+    borders = [0, *(np.flatnonzero(np.diff(depths)) + 1).tolist(), len(depths)]
+    return [
+        slice(begin, min(begin + most, end))
+        for start, end in itertools.pairwise(borders)
+        for begin in range(start, end, most)
+    ]
 
 
 def _best(errors: np.ndarray, windows: Windows, some: slice) -> tuple[np.ndarray, np.ndarray]:
@@ -136,7 +153,7 @@ def _best(errors: np.ndarray, windows: Windows, some: slice) -> tuple[np.ndarray
     return values[np.arange(count), partner], partner
 
 
-def _named(best: np.ndarray, partner: np.ndarray, windows: Windows) -> Candidates:
+def _named(best: np.ndarray, partner: np.ndarray, windows: Windows, scanned: float) -> Candidates:
     cells = parts(np.repeat(windows.first, windows.width))
     far, bar = [], []
     for cell in range(cells.max(initial=-1) + 1):
@@ -144,8 +161,8 @@ def _named(best: np.ndarray, partner: np.ndarray, windows: Windows) -> Candidate
         inside = inside[np.argsort(-best[inside], kind="stable")]
         far.append(inside[:PER_CELL])
         bar.append(best[inside[PER_CELL]] if len(inside) > PER_CELL else 0.0)
-    chosen = np.concatenate(far)
-    return Candidates(chosen, partner[chosen], cells[chosen], np.array(bar))
+    chosen = np.concatenate([np.empty(0, int), *far])
+    return Candidates(chosen, partner[chosen], cells[chosen], np.array(bar), scanned)
 
 
 def parts(lags: Int[np.ndarray, " column"]) -> Int[np.ndarray, " column"]:

@@ -114,7 +114,7 @@ def _need(need: Need) -> dict[str, Any]:
 
 
 def _deep(deep: DeepNeed) -> dict[str, Any]:
-    return {**_need(deep.need), "partner": deep.partner, "seconds": deep.seconds}
+    return {**_need(deep.need), "partner": deep.partner, "scanned": deep.scanned, "seconds": deep.seconds}
 
 
 def _exp(log: float) -> float:

@@ -337,6 +337,7 @@ def _deep(deep: DeepNeed) -> str:
     found = "no two inputs that count together"
     if need.lag is not None and deep.partner is not None:
         found = f"the input {counted(need.lag, 'step')} back, read together with the one {deep.partner} back"
+    cut = f"; there was time for {percent(deep.scanned)} of all pairs, the furthest" if deep.scanned < 1 else ""
     return (
         f"{found}: {counted(need.sequences, 'sequence')}, p = {need.p_value:.2g} over all pairs of lags (level "
         f"{percent(need.level)}); smallest effect it would have found: {percent(need.detectable)} of the error"
