@@ -1,4 +1,4 @@
-"""Which units are dead, saturated, hidden, and in everybody's way: read from live graphs, against slopes by autograd."""
+"""Which units are dead, saturated, hidden or in the way: read from live graphs, against slopes by autograd."""
 
 import pytest
 import torch

@@ -1,13 +1,14 @@
 """LR302 saturated-units."""
 
 from longreach.diagnosis.finding import Finding, Severity
-from longreach.diagnosis.learning import course, stuck
+from longreach.diagnosis.learning import course, struggles, stuck
 from longreach.diagnosis.stacks import named
 from longreach.diagnosis.wording import counted, percent
 from longreach.quantities.units import Units
 from longreach.record import Record
 
 MANY, NEARLY_ALL = 0.5, 0.9  # of a layer's units
+EARLY = 0.1  # of the run
 REMEDIES = ("layer-norm", "batch-norm", "orthogonal-init", "relu", "clip-norm")
 
 
@@ -16,11 +17,11 @@ def saturated_units(record: Record) -> tuple[Finding, ...]:
 
     Looks at        the mean slope f'(a) of every hidden tanh and sigmoid unit over all data and time of a sampled step,
                     and of the units of fused recurrent layers (see probes/gates.py), in the second half of the run
-    Why it matters  an error is multiplied by the slope in every layer and at every step: a fiftieth in three layers
-                    in a row leaves a hundred-thousandth
-    Threshold       a mean slope below 2 % of the largest there is, in every sample, in half of a layer's units, in a
-                    run that has learned next to nothing. Not a bound on the activation's input: what counts is how
-                    often a unit can still be moved
+    Why it matters  an error is multiplied by the slope in every layer and at every step: a twentieth in three layers
+                    in a row leaves an eight-thousandth
+    Threshold       a mean slope below 5 % of the largest there is, in most samples, in half of a layer's units, in a
+                    run that has learned next to nothing, or little where it was so from the first tenth of the run on.
+                    Not a bound on the activation's input: what counts is how often a unit can still be moved
     Severity        critical if nine tenths of a layer are saturated, otherwise a warning
     Stays silent    where the run learns: units at their ends then hold decisions. On gates, which have to close, and on
                     forget gates near 1, which are memory; on outputs, which a sure answer saturates
@@ -30,7 +31,10 @@ def saturated_units(record: Record) -> tuple[Finding, ...]:
     Papers          Glorot & Bengio 2010; Hochreiter 1991
     """
     layers = [found for found in record.units if found.hidden and found.saturated >= MANY]
-    if not layers or not stuck(record):
+    if not stuck(record):
+        # in nets that read much into little, units come to sit at their ends while they learn: that is no fault
+        layers = [found for found in layers if struggles(record) and EARLY * record.steps >= found.since]
+    if not layers:
         return ()
     worst = max(reversed(layers), key=lambda found: found.saturated)
     return (_finding(worst, layers, record),)
@@ -40,7 +44,7 @@ def _finding(worst: Units, layers: list[Units], record: Record) -> Finding:
     severity: Severity = "critical" if worst.saturated >= NEARLY_ALL else "warning"
     summary = (
         f"{percent(worst.saturated)} of the {worst.units} units behind this module ({worst.kind}) sit at the flat ends "
-        f"of their activation, over all data and time: less than a fiftieth of an error passes. "
+        f"of their activation, over all data and time: less than a twentieth of an error passes. "
     )
     if len(layers) > 1:
         summary += f"So do half or more of the units of {counted(len(layers) - 1, 'other layer')}. "

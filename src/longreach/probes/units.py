@@ -22,7 +22,7 @@ from longreach.quantities.units import UnitsSample
 # Evenly spaced: units of one layer, numbers of one call, calls of one layer in a loop.
 MOST_UNITS, MOST_NUMBERS, MOST_CALLS = 256, 2**18, 16
 # Slopes, as shares of the largest that the activation has. A smooth one never reaches 0.
-FLAT, SATURATED = 1e-3, 0.02
+FLAT, SATURATED = 1e-3, 0.05
 # Of a fused layer so many rows are computed again, over all their time; on steps without curves one, and only where
 # this takes no more multiplications.
 ROWS, LITTLE = 4, 2**25

@@ -1,7 +1,9 @@
 """How many units of a layer can still change what they say: by the slope of their activation, over data and time."""
 
 from dataclasses import dataclass
+from functools import reduce
 from itertools import chain
+from operator import and_
 
 from longreach.probes.samples import Sample
 
@@ -15,7 +17,7 @@ class UnitsSample(Sample):
     units      how many were looked at
     inputs     how many inputs of each: rows times time steps or positions
     dead       mask: the slope was 0 at every input; of a gated unit: a gate shut off all of it
-    saturated  mask: the mean slope was below 2 % of the largest that the activation has
+    saturated  mask: the mean slope was below 5 % of the largest that the activation has
     hidden     whether parameters lie between this activation and the loss; one without is an output
     cut        whether all units are dead and nothing goes round them: no error reaches what lies below
     """
@@ -38,8 +40,8 @@ class Units:
     units      how many were looked at, at most 256 evenly spaced
     inputs     how many inputs of each the samples of the second half have shown
     dead       share of units that let nothing through at any of these inputs; in [0, 1]
-    saturated  share of units whose mean slope was below 2 % of its maximum in every sample; in [0, 1]
-    since      training step from which on, in all samples, at least these units were dead or saturated
+    saturated  share of units whose mean slope was below 5 % of its maximum in most samples; in [0, 1]
+    since      training step from which on all samples had as many dead units, and nine tenths as many saturated ones
     hidden     whether parameters lie between this activation and the loss
     cut        whether in the latest sample no unit passed anything and nothing went round them
     samples    how many sampled steps of the second half were pooled
@@ -69,16 +71,16 @@ def pool(samples: dict[str, list[UnitsSample]]) -> tuple[Units, ...]:
 def _pooled(samples: list[UnitsSample]) -> Units:
     last = samples[-1]
     late = [sample for sample in samples if 2 * sample.step >= last.step]
-    dead = saturated = (1 << last.units) - 1
-    for sample in late:
-        dead, saturated = dead & sample.dead, saturated & sample.saturated
+    dead = reduce(and_, (sample.dead for sample in late))
+    often = [sum(sample.saturated >> unit & 1 for sample in late) for unit in range(last.units)]
+    saturated = sum(2 * count > len(late) for count in often)
     return Units(
         module=last.place,
         kind=last.kind,
         units=last.units,
         inputs=sum(sample.inputs for sample in late),
         dead=dead.bit_count() / last.units,
-        saturated=saturated.bit_count() / last.units,
+        saturated=saturated / last.units,
         since=_since(samples, dead, saturated),
         hidden=last.hidden,
         cut=last.cut,
@@ -89,7 +91,7 @@ def _pooled(samples: list[UnitsSample]) -> Units:
 def _since(samples: list[UnitsSample], dead: int, saturated: int) -> int:
     first = samples[-1].step
     for sample in reversed(samples):
-        if dead & ~sample.dead or saturated & ~sample.saturated:
+        if dead & ~sample.dead or sample.saturated.bit_count() < 0.9 * saturated:
             break
         first = sample.step
     return first
