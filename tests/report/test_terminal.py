@@ -241,7 +241,7 @@ def test_twelve_layers_stay_on_one_screen():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (record(), "No recurrent layer was seen in this run"),
+        (record(), "No layer was seen at work in this run"),
         (record(loss=None, steps=0), "No training step was seen."),
         (record(layer(reach=None, need=None, blind="no gradient")), "Nothing could be measured here: no gradient"),
         (record(layer(need=None)), "undecided"),

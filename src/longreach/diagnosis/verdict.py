@@ -32,8 +32,14 @@ class Diagnosis:
 
     @property
     def undecided(self) -> bool:
-        """Nothing was found, and nothing was tested well enough for that to mean something."""
-        return not self.findings and not any(useful(layer.need) for layer in self.record.layers)
+        """Nothing was found, and nothing was tested well enough for that to mean something.
+
+        Where sequences are read, need has to have been tested; elsewhere the steps of the weights have to have been seen.
+        """
+        if self.findings:
+            return False
+        layers = self.record.layers
+        return not any(useful(layer.need) for layer in layers) if layers else not self.record.updates
 
     def __str__(self) -> str:
         from longreach.report import terminal  # drawing lies above judging: known here only when asked to draw

@@ -281,13 +281,16 @@ def _without_finding(diagnosis: Diagnosis) -> tuple[str, str]:
     record = diagnosis.record
     if not record.steps:
         return "nothing to judge", "No training step was seen."
+    if not record.layers and diagnosis.undecided:
+        return "nothing to judge", "No layer was seen at work in this run: there is nothing to measure."
     if not record.layers:
         return (
-            "nothing to judge",
-            "No recurrent layer was seen in this run: there is no way back through time to measure.",
+            HEALTHY,
+            "No sequence is read here, so there is no way back through time. Nothing was found in its depth, its units, "
+            "its weights and their steps.",
         )
     if not any(layer.reach for layer in record.layers):
-        return "nothing to judge", "How far the gradient reaches could not be measured in any recurrent layer."
+        return "nothing to judge", "How far the gradient reaches could not be measured in any layer that reads a sequence."
     if diagnosis.undecided:
         return "undecided", "How far the data need the gradient to reach could not be tested well enough to judge."
     if any(beyond_reach(stack) for stack in stacks(record)):
@@ -302,13 +305,13 @@ def _small_print(page: Page, record: Record, places: list[Place]) -> None:
     need = places[0].layer.need if places else None
     if need:
         page.paragraph(_tested(need), first="  tested    ", style="label")
-    page.paragraph(_run(record), first="  run       ", style="label")
-    if record.loss and record.loss.values:
-        page.paragraph(_loss(record.loss), first="  loss      ", style="label")
     if places and places[0].layer.deep:
         page.paragraph(_deep(places[0].layer.deep), first="  deep      ", style="label")
     if places and places[0].layer.memory:
         page.paragraph(_memory(places[0].layer.memory), first="  memory    ", style="label")
+    page.paragraph(_run(record), first="  run       ", style="label")
+    if record.loss and record.loss.values:
+        page.paragraph(_loss(record.loss), first="  loss      ", style="label")
     page.paragraph(
         f"{percent(record.overhead)} of the time, {_time(record.overhead * record.seconds)}",
         first="  watching  ",
@@ -329,9 +332,6 @@ def _tested(need: Need) -> str:
     )
 
 
-def _run(record: Record) -> str:
-    sampled = max((layer.reach.samples for layer in record.layers if layer.reach), default=0)
-    text = f"{counted(record.steps, 'step')} in {_time(record.seconds)}"
 def _deep(deep: DeepNeed) -> str:
     need = deep.need
     found = "no two inputs that count together"
@@ -340,7 +340,7 @@ def _deep(deep: DeepNeed) -> str:
     cut = f"; there was time for {percent(deep.scanned)} of all pairs, the furthest" if deep.scanned < 1 else ""
     return (
         f"{found}: {counted(need.sequences, 'sequence')}, p = {need.p_value:.2g} over all pairs of lags (level "
-        f"{percent(need.level)}); smallest effect it would have found: {percent(need.detectable)} of the error"
+        f"{percent(need.level)}); smallest effect it would have found: {percent(need.detectable)} of the error{cut}"
     )
 
 
@@ -349,6 +349,9 @@ def _memory(memory: LongMemory) -> str:
     return f"of the input: {d} (0 short memory, 0.5 the border of long), p = {memory.p_value:.2g} against none"
 
 
+def _run(record: Record) -> str:
+    sampled = max((layer.reach.samples for layer in record.layers if layer.reach), default=0)
+    text = f"{counted(record.steps, 'step')} in {_time(record.seconds)}"
     return f"{text}, reach read at {sampled} of them" if sampled else text
 
 
