@@ -40,12 +40,14 @@ def run(
             return
         row.pop("stderr", None)
         ledgers[kind].add(row)
-        said = row.get("findings") and ", ".join(f"{f['name']} ({f['severity']})" for f in row["findings"])
-        print(f"{kind:8} {row['seconds']:6.1f} s  {pair.name:26} {'ill ' if ill else 'well'} {row['score']:>8}  {said or ''}")
+        said = ", ".join(f"{found['name']} ({found['severity']})" for found in row.get("findings", ()))
+        state = "ill " if ill else "well"
+        print(f"{kind:8} {row['seconds']:6.1f} s  {pair.name:26} {state} {row['score']:>8}  {said}", flush=True)
 
+    # the first pair of every fault, then the second of each, ...: a run cut short has seen all faults
     todo = [
         (kind, pair, ill)
-        for pair in pairs
+        for pair in sorted(pairs, key=lambda pair: pair.rank)
         for kind in visits
         for ill in (True, False)
         if " ".join(pair.command(ill)) not in ledgers[kind].rows
@@ -56,13 +58,17 @@ def run(
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.clinic", description=clinic.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.clinic",
+        description=clinic.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--only", nargs="+", default=[], metavar="FAULT")
     parser.add_argument("--fold", choices=["open", "held-out"], help="default: both, each with a table of its own")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--results", type=Path, default=Path("clinic-results"), help="folder of the two ledgers")
-    parser.add_argument("--kind", choices=["plain", "watched"], help="only the runs without longreach, or only those with it")
+    parser.add_argument(
+        "--kind", choices=["plain", "watched"], help="only the runs without longreach, or only those with it"
+    )
     parser.add_argument("--tables", action="store_true", help="run nothing")
     args = parser.parse_args()
     args.results.mkdir(parents=True, exist_ok=True)

@@ -60,7 +60,9 @@ def _run(pair: Pair, ill: bool, command: list[str], folder: str) -> dict[str, An
     lines = done.stdout.strip().splitlines()
     outcome = lines[-1].split() if lines else []
     if done.returncode or len(outcome) != 3 or outcome[0] != "outcome":
-        raise RuntimeError(f"{pair.name}: {' '.join(pair.command(ill))} ended with {done.returncode}\n{done.stderr[-2000:]}")
+        raise RuntimeError(
+            f"{pair.name}: {' '.join(pair.command(ill))} ended with {done.returncode}\n{done.stderr[-2000:]}"
+        )
     return {
         "pair": pair.name,
         "fault": pair.fault,

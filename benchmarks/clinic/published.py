@@ -6,6 +6,7 @@ ill runs is taken. All see every tenth step, ten to fifty times as often as Sage
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 Diary = dict[str, Any]
@@ -82,7 +83,7 @@ def poor_weight_initialization(diary: Diary) -> bool:
 def loss_not_decreasing(diary: Diary) -> bool:
     """The loss fell by less than 0.1 % between two checks, 10 steps apart."""
     losses = diary["losses"][::10]
-    return any(not after <= before * 0.999 for before, after in zip(losses, losses[1:], strict=False))
+    return any(not after <= before * 0.999 for before, after in pairwise(losses))
 
 
 def unchanged_tensor(diary: Diary) -> bool:
@@ -176,7 +177,9 @@ def _by_gradient(sample: dict, loss: float) -> set[str]:
         ratio = first / last if last else math.inf if first else 0.0
         found |= {"VG"} if ratio < 1e-3 and first < 1e-4 else set()
         found |= {"GE"} if ratio > 70 else set()
-    broken = not all(g["finite"] for g in gradients.values()) or not all(w["finite"] for w in sample["weights"].values())
+    broken = not all(g["finite"] for g in gradients.values()) or not all(
+        w["finite"] for w in sample["weights"].values()
+    )
     if broken and (not math.isfinite(loss) or loss > 1e3):
         found.add("GE")
     zeros, count = (sum(g[key] for g in gradients.values()) for key in ("zeros", "count"))
@@ -189,7 +192,7 @@ def _best(epochs: list[list[float]]) -> float:
 
 def _slow(epochs: list[list[float]]) -> bool:
     """The best rise of one epoch is below 0.01, of training and held-out accuracy, and both stay low."""
-    rises = [after[at] - before[at] for before, after in zip(epochs, epochs[1:], strict=False) for at in (2, 3)]
+    rises = [after[at] - before[at] for before, after in pairwise(epochs) for at in (2, 3)]
     return not any(rise >= 0.01 for rise in rises) and _best(epochs) < LOW
 
 
@@ -201,7 +204,7 @@ def _swings(epochs: list[list[float]]) -> int:
         for at, value in enumerate(values)
         if at in (0, len(values) - 1) or (value - values[at - 1]) * (values[at + 1] - value) < 0
     ]
-    return sum(before - after >= 0.03 for before, after in zip(turns, turns[1:], strict=False))
+    return sum(before - after >= 0.03 for before, after in pairwise(turns))
 
 
 TOOLS = ("SageMaker Debugger", "AutoTrainer", "DeepDiagnosis")
@@ -233,7 +236,15 @@ RIGHT: dict[str, set[str]] = {
     "collapsed-weights": {"PoorWeightInitialization", "UnchangedTensor", "AllZero", "unchanged", "initialisation"},
     "non-finite": {"ExplodingTensor", "GE", "exploding"},
     "wrong-gradient": set(),
-    "precision-loss": {"VanishingGradient", "WeightUpdateRatio", "UnchangedTensor", "AllZero", "VG", "vanishing", "unchanged"},
+    "precision-loss": {
+        "VanishingGradient",
+        "WeightUpdateRatio",
+        "UnchangedTensor",
+        "AllZero",
+        "VG",
+        "vanishing",
+        "unchanged",
+    },
     "unstable-loss": {"LossNotDecreasing", "OL", "AD"},
     "step-size-grows": {"LossNotDecreasing", "WeightUpdateRatio", "OL"},
     "step-size-too-small": {*_STUCK, "WeightUpdateRatio", "UnchangedTensor", "unchanged"},

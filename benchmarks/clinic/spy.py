@@ -1,4 +1,6 @@
-"""What the published rules read, collected while a script trains: python -m benchmarks.clinic.spy DIARY SCRIPT [ARGS...]
+"""What the published rules read, collected while a script trains.
+
+    python -m benchmarks.clinic.spy DIARY SCRIPT [ARGS...]
 
 At the first step and at every tenth: gradients as the backward pass left them (before any clipping), weights before and
 after the step, inputs of rectifiers and squashing functions, outputs of modules. At every step: the loss. The script's
@@ -27,17 +29,32 @@ KINDS = {"relu": "relu", "relu_": "relu", "tanh": "tanh", "tanh_": "tanh", "sigm
 LIMITS = {"tanh": (-9.4999, 9.4999), "sigmoid": (-23.0, 16.99999)}  # beyond which SageMaker Debugger calls it saturated
 
 
-class Spy(TorchFunctionMode):
+class Calls(TorchFunctionMode):
+    """Notes what goes into rectifiers and squashing functions, called by modules or as functions."""
+
+    def __init__(self, noted: list[dict[str, Any]]):
+        super().__init__()
+        self.noted = noted
+
+    def __torch_function__(self, func, types, args=(), kwargs=None) -> Any:
+        kind = KINDS.get(getattr(func, "__name__", ""))
+        if kind and torch.is_grad_enabled() and args and args[0].dim() > 1:
+            self.noted.append(activation(kind, args[0].detach()))
+        return func(*args, **(kwargs or {}))
+
+
+class Spy:
     """A diary of one training run.
 
     diary    "losses": one a step; "epochs": step, loss, accuracy, held-out accuracy; "samples": one a sampled step
     """
 
     def __init__(self) -> None:
-        super().__init__()
         self.diary: dict[str, list] = {"losses": [], "epochs": [], "samples": []}
         self.step = 0
-        self.sample: dict[str, Any] | None = {"step": 0, "calls": [], "outputs": {}}
+        self.sample: dict[str, Any] | None = None
+        self.calls: Calls | None = None
+        self.loss = math.nan
         self.before: dict[int, Tensor] = {}
         self.root: nn.Module | None = None
         self.names: dict[int, str] = {}
@@ -52,20 +69,27 @@ class Spy(TorchFunctionMode):
         self.backward, self.print = Tensor.backward, sys.stdout.write
         Tensor.backward = self.around(Tensor.backward)  # pyright: ignore[reportAttributeAccessIssue]
         sys.stdout.write = self.overhear  # pyright: ignore[reportAttributeAccessIssue]
-        return super().__enter__()
+        self.open()
+        return self
 
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
+    def __exit__(self, *_: Any) -> None:
+        self.close()
         for hook in self.hooks:
             hook.remove()
         Tensor.backward = self.backward
         sys.stdout.write = self.print  # pyright: ignore[reportAttributeAccessIssue]
 
-    def __torch_function__(self, func, types, args=(), kwargs=None) -> Any:  # noqa: ANN001
-        kind = KINDS.get(getattr(func, "__name__", ""))
-        if kind and self.sample is not None and torch.is_grad_enabled() and args and args[0].dim() > 1:
-            self.sample["calls"].append(activation(kind, args[0].detach()))
-        return func(*args, **(kwargs or {}))
+    def open(self) -> None:
+        """A sampled step begins."""
+        self.sample = {"step": self.step, "calls": [], "outputs": {}}
+        self.calls = Calls(self.sample["calls"])
+        self.calls.__enter__()
+
+    def close(self) -> None:
+        """A sampled step is over."""
+        if self.calls is not None:
+            self.calls.__exit__(None, None, None)
+        self.sample = self.calls = None
 
     def overhear(self, text: str) -> int:
         if found := EPOCH.search(text):
@@ -73,13 +97,13 @@ class Spy(TorchFunctionMode):
         return self.print(text)
 
     def after_module(self, module: nn.Module, _: Any, output: Any) -> None:
-        if not torch.is_grad_enabled():
+        if self.sample is None or not torch.is_grad_enabled():
             return
         if self.root is None or size(module) > size(self.root):
             self.root = module
             self.names = {id(weight): name for name, weight in module.named_parameters()}
         output = output[0] if isinstance(output, tuple) else output
-        if self.sample is not None and isinstance(output, Tensor) and not list(module.children()):
+        if isinstance(output, Tensor) and not list(module.children()):
             self.sample["outputs"][id(module)] = float(output.detach().abs().mean())
 
     def around(self, real: Callable) -> Callable:
@@ -115,8 +139,10 @@ class Spy(TorchFunctionMode):
             ]
             self.sample["outputs"] = list(self.sample["outputs"].values())
             self.diary["samples"].append(self.sample)
+        self.close()
         self.step += 1
-        self.sample = {"step": self.step, "calls": [], "outputs": {}} if self.step % INTERVAL == 0 else None
+        if self.step % INTERVAL == 0:
+            self.open()
 
 
 def size(module: nn.Module) -> int:

@@ -5,10 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.stats import beta
-
 from benchmarks.clinic.cases import Pair
 from benchmarks.clinic.published import RIGHT, TOOLS
+from scipy.stats import beta
 
 OURS = "longreach"
 Rows = dict[str, dict[str, Any]]
@@ -56,7 +55,9 @@ def visits(pairs: list[Pair], plain: Rows, watched: Rows) -> tuple[list[Visit], 
             continue
         ill, well = (plain[command] for command in commands)
         if ill["solved"] or not well["solved"]:
-            remarks.append(f"{pair.name}: outcomes do not bear out the labels: ill {ill['score']}, well {well['score']}")
+            remarks.append(
+                f"{pair.name}: outcomes do not bear out the labels: ill {ill['score']}, well {well['score']}"
+            )
             continue
         for command, row in zip(commands, (ill, well), strict=True):
             if row["output"] != watched[command]["output"]:
@@ -80,11 +81,16 @@ def report(pairs: list[Pair], plain: Rows, watched: Rows) -> str:
         parts += ["## False alarms on healthy runs, by name", _false_alarms(found)]
         parts += ["## What longreach said of each fault", _confusion(found)]
         parts += ["## Missed by longreach", _missed(found)]
-    return "\n\n".join([*parts, *(["## Not counted, or odd", "\n".join(f"- {each}" for each in remarks)] if remarks else [])])
+    return "\n\n".join(
+        [*parts, *(["## Not counted, or odd", "\n".join(f"- {each}" for each in remarks)] if remarks else [])]
+    )
 
 
 def _summary(found: list[Visit]) -> str:
-    rows = ["| tool | names the fault | says anything at all of an ill run | false alarms on healthy runs |", "|---|---|---|---|"]
+    rows = [
+        "| tool | names the fault | says anything at all of an ill run | false alarms on healthy runs |",
+        "|---|---|---|---|",
+    ]
     ill, well = ([visit for visit in found if visit.ill is state] for state in (True, False))
     for tool in (OURS, *TOOLS):
         named, anything = share(tool in visit.named for visit in ill), share(bool(visit.said[tool]) for visit in ill)
@@ -111,7 +117,9 @@ def _false_alarms(found: list[Visit]) -> str:
     for tool in (OURS, *TOOLS):
         counts = Counter(name for visit in found if not visit.ill for name in visit.said[tool])
         rows += [f"| {tool} | {name} | {count} |" for name, count in counts.most_common()]
-    runs = [f"- {visit.pair.name}: {', '.join(visit.said[OURS])}" for visit in found if not visit.ill and visit.said[OURS]]
+    runs = [
+        f"- {visit.pair.name}: {', '.join(visit.said[OURS])}" for visit in found if not visit.ill and visit.said[OURS]
+    ]
     return "\n".join(rows) + (f"\n\n{OURS}'s:\n\n" + "\n".join(runs) if runs else "")
 
 
@@ -120,9 +128,10 @@ def _confusion(found: list[Visit]) -> str:
     for fault in (*dict.fromkeys(visit.pair.fault for visit in found), "healthy"):
         there = [v for v in found if (v.pair.fault == fault and v.ill) or (fault == "healthy" and not v.ill)]
         counts = Counter(name for visit in there for name in visit.said[OURS])
-        told = ", ".join(f"{name} {count}" for name, count in counts.most_common())
         silent = sum(not visit.said[OURS] for visit in there)
-        rows.append(f"| {fault} | {len(there)} | {told}{', ' if told and silent else ''}{f'nothing {silent}' if silent else ''} |")
+        told = [f"{name} {count}" for name, count in counts.most_common()]
+        told += [f"nothing {silent}"] if silent else []
+        rows.append(f"| {fault} | {len(there)} | {', '.join(told)} |")
     return "\n".join(rows)
 
 

@@ -43,9 +43,7 @@ class Rows(nn.Module):
 
 width, kernel = args.width, 3 if args.net == "conv" else 1
 middle = Rows(width, width) if args.net == "rows" else nn.Sequential(nn.Conv2d(width, width, 1), nn.ReLU())
-model = nn.Sequential(
-    nn.Conv2d(2, width, kernel, padding=kernel // 2), nn.ReLU(), middle, nn.Conv2d(width, 1, 1)
-)
+model = nn.Sequential(nn.Conv2d(2, width, kernel, padding=kernel // 2), nn.ReLU(), middle, nn.Conv2d(width, 1, 1))
 kind = torch.optim.Adam if args.optimizer == "adam" else torch.optim.SGD
 optimizer = kind(model.parameters(), lr=args.lr, **({"eps": 1e-12} if args.optimizer == "adam" else {}))
 scaler = torch.amp.GradScaler("cpu", enabled=args.scaler)

@@ -13,7 +13,9 @@ parser.add_argument("--tokens", type=int, default=6)
 parser.add_argument("--width", type=int, default=32)
 parser.add_argument("--layers", type=int, default=2)
 parser.add_argument("--heads", type=int, default=4)
-parser.add_argument("--padding", choices=["none", "masked", "all"], default="none", help="all: also rows of nothing but padding")
+parser.add_argument(
+    "--padding", choices=["none", "masked", "all"], default="none", help="all: also rows of nothing but padding"
+)
 parser.add_argument("--guard", action="store_true", help="let a row of nothing but padding look at itself")
 parser.add_argument("--std", type=float, default=0.0, help="of all matrices at the start; 0: as torch has it")
 parser.add_argument("--labels", choices=["true", "shuffled"], default="true")
@@ -37,7 +39,9 @@ def batch(count):
     y = x[rows, at + 1]
     if args.padding != "none":
         short = torch.rand(count) < 0.2
-        x[short, -8:-1] = torch.where(torch.arange(args.length - 8, args.length - 1) > at[short, None] + 1, PAD, x[short, -8:-1])
+        x[short, -8:-1] = torch.where(
+            torch.arange(args.length - 8, args.length - 1) > at[short, None] + 1, PAD, x[short, -8:-1]
+        )
     if args.padding == "all" and torch.rand(()) < 0.05:
         x[0] = PAD  # the last batch of a file may be filled up with empty rows
     return x, y
@@ -60,7 +64,9 @@ class Layer(nn.Module):
     def __init__(self):
         super().__init__()
         self.attend, self.norm1, self.norm2 = Attention(), nn.LayerNorm(args.width), nn.LayerNorm(args.width)
-        self.mlp = nn.Sequential(nn.Linear(args.width, 4 * args.width), nn.GELU(), nn.Linear(4 * args.width, args.width))
+        self.mlp = nn.Sequential(
+            nn.Linear(args.width, 4 * args.width), nn.GELU(), nn.Linear(4 * args.width, args.width)
+        )
 
     def forward(self, x, hidden):
         x = x + self.attend(self.norm1(x), hidden)

@@ -91,7 +91,9 @@ for step in range(1, args.steps + 1):
     loss.backward()
     optimizer.step()
     if step % (args.steps // 20) == 0:
-        print(f"step {step} loss {loss.item():.4f} accuracy {nearest(x, kind):.3f} held-out {nearest(test_x, test_y):.3f}")
+        print(
+            f"step {step} loss {loss.item():.4f} accuracy {nearest(x, kind):.3f} held-out {nearest(test_x, test_y):.3f}"
+        )
 
 score = nearest(test_x, test_y)
 print("outcome", "solved" if score >= 0.85 else "unsolved", f"{score:.3f}")

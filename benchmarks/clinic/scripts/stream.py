@@ -14,7 +14,9 @@ parser.add_argument("--hidden", type=int, default=48)
 parser.add_argument("--streams", type=int, default=32)
 parser.add_argument("--windows", type=int, default=400)
 parser.add_argument("--lr", type=float, default=5e-3)
-parser.add_argument("--chrono", type=float, default=0.0, help="how long the gates stay open at the start; 0: as torch has it")
+parser.add_argument(
+    "--chrono", type=float, default=0.0, help="how long the gates stay open at the start; 0: as torch has it"
+)
 parser.add_argument("--target-shift", type=int, default=0, help="streams by which the answers are rolled")
 parser.add_argument("--seed", type=int, default=0)
 args = parser.parse_args()

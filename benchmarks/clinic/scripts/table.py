@@ -8,11 +8,15 @@ from torch.utils.data import DataLoader, TensorDataset
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--offset", type=float, default=0.0, help="what the columns are counted from")
-parser.add_argument("--spread", type=float, default=0.0, help="powers of ten between the units of the first and last column")
+parser.add_argument(
+    "--spread", type=float, default=0.0, help="powers of ten between the units of the first and last column"
+)
 parser.add_argument("--standardise", choices=["no", "yes", "naive"], default="no", help="naive: no guard against 0 / 0")
 parser.add_argument("--constant-column", action="store_true")
 parser.add_argument("--log-target", choices=["no", "log", "log1p"], default="no")
-parser.add_argument("--outliers", type=float, default=0.0, help="share of rows whose target is a thousand times too large")
+parser.add_argument(
+    "--outliers", type=float, default=0.0, help="share of rows whose target is a thousand times too large"
+)
 parser.add_argument("--labels", choices=["true", "permuted"], default="true")
 parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
 parser.add_argument("--hidden", type=int, default=64)
@@ -65,7 +69,11 @@ class Trainer:
         self.loader = DataLoader(TensorDataset(train_x, train_y), batch_size=40, shuffle=True)
         dtype = getattr(torch, args.dtype)
         self.model = nn.Sequential(
-            nn.Linear(10, args.hidden), nn.ReLU(), nn.Linear(args.hidden, args.hidden), nn.ReLU(), nn.Linear(args.hidden, 1)
+            nn.Linear(10, args.hidden),
+            nn.ReLU(),
+            nn.Linear(args.hidden, args.hidden),
+            nn.ReLU(),
+            nn.Linear(args.hidden, 1),
         ).to(dtype)
         self.dtype = dtype
         kind = torch.optim.AdamW if args.optimizer == "adam" else torch.optim.SGD
