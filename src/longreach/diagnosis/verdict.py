@@ -34,7 +34,7 @@ class Diagnosis:
     def undecided(self) -> bool:
         """Nothing was found, and nothing was tested well enough for that to mean something.
 
-        Where sequences are read, need has to have been tested; elsewhere the steps of the weights have to have been seen.
+        Where sequences are read, need has to have been tested; elsewhere the weights have to have been seen to move.
         """
         if self.findings:
             return False

@@ -286,11 +286,11 @@ def _without_finding(diagnosis: Diagnosis) -> tuple[str, str]:
     if not record.layers:
         return (
             HEALTHY,
-            "No sequence is read here, so there is no way back through time. Nothing was found in its depth, its units, "
-            "its weights and their steps.",
+            "No sequence is read here, so there is no way back through time. Nothing was found in depth, units, weights "
+            "and their steps.",
         )
     if not any(layer.reach for layer in record.layers):
-        return "nothing to judge", "How far the gradient reaches could not be measured in any layer that reads a sequence."
+        return "nothing to judge", "How far the gradient reaches could not be measured in any layer."
     if diagnosis.undecided:
         return "undecided", "How far the data need the gradient to reach could not be tested well enough to judge."
     if any(beyond_reach(stack) for stack in stacks(record)):
