@@ -22,7 +22,7 @@ def test_ignored_targets_do_not_count():
 
 
 def test_the_entropy_of_few_targets_is_corrected_for_being_few():
-    """Of 16 targets the entropy falls (4 - 1) / 32 short of ln 4; half of that is won back, as no batch may exceed ln 4."""
+    """The entropy of 16 targets falls 3 / 32 short of ln 4; half of it is won back, since no batch may exceed ln 4."""
     logits = torch.randn(16, 4, requires_grad=True)
     found = [chance_level(F.cross_entropy(logits, torch.randint(4, (16,)))) for _ in range(400)]
     assert math.log(4) - 3 / 64 < sum(found) / len(found) <= math.log(4)
