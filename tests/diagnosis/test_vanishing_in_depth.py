@@ -49,8 +49,8 @@ def test_says_how_much_is_left_and_how_far_the_weights_move():
     assert (finding.severity, finding.where) == ("critical", "blocks.0 to head")
     assert finding.summary == (
         "Of a gradient at head, 6.1e-6 of its size is left at blocks.0, 3 layers below: what lies there hardly hears "
-        "of the error. A step moves the weights there by 1.0e-09 of their size, those at the top by 2.0e-02. In this run "
-        "the loss is no better than that of an answer that never looks at the input."
+        "of the error. A step moves the weights there by 1.0e-09 of their size, those at the top by 2.0e-02. In this "
+        "run the loss is no better than that of an answer that never looks at the input."
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, Node
 
 from longreach.probes.autopsy import SAFE_NODES
@@ -54,8 +54,9 @@ def trees(calls: Sequence[Call]) -> list[Tree]:
 
 
 def gains(tree: Tree, generator: torch.Generator) -> list[float]:
-    """ln gain(d) = median over the calls d hops from their root of ln ‖∂⟨v, root⟩/∂result‖ / ‖v‖, v random.
+    """ln gain(d) = median over the calls d hops from their root of ln rms(∂⟨v, root⟩/∂result) / rms(v), v random.
 
+    Root mean squares and not norms, because one call may compute a whole level of nodes, twice as many as the next.
     Of a call with several results, h and c, the one that the most arrives at: what goes from c through h is part of
     what arrives at c.
     Cost   one vector-Jacobian product from the roots to the leaves
@@ -66,10 +67,14 @@ def gains(tree: Tree, generator: torch.Generator) -> list[float]:
     seeds = [seed(edge, generator) for edge in starts]
     ends = [edge for level in below for call in level for edge in call.results]
     arrived = torch.autograd.grad(starts, ends, seeds, retain_graph=True, allow_unused=True)
-    sent = median(log_norm(part) for part in seeds)
-    sizes = iter([-math.inf if part is None else log_norm(part) - sent for part in arrived])
+    sent = median(map(_log_rms, seeds))
+    sizes = iter([-math.inf if part is None else _log_rms(part) - sent for part in arrived])
     curve = [[max(next(sizes) for _ in call.results) for call in level] for level in below]
     return [0.0, *(median(level) for level in curve)]
+
+
+def _log_rms(tensor: Tensor) -> float:
+    return log_norm(tensor) - 0.5 * math.log(max(1, tensor.numel()))
 
 
 def _tree(module: nn.Module, calls: list[Call]) -> Tree | None:

@@ -12,7 +12,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 from math import prod
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, Node
 
 from longreach.probes.autopsy import SAFE_NODES, name_of, parameter_of
@@ -58,7 +58,7 @@ def trunk(root: Node, users: dict[Node, int], made: Set[Node] = frozenset()) -> 
     smallest, pooled = 0, False
     for node in reversed(path):
         (output,) = tree.outputs[node]
-        weights = tuple(leaf for one in regions[node] if (leaf := parameter_of(one)) is not None and leaf.dim() >= 2)
+        weights = tuple(tree.weights[one] for one in regions[node] if one in tree.weights)
         size = _numel(node, output)
         pooled = not weights and (size < smallest or (pooled and name_of(node) in SCALINGS))
         smallest = size if weights else min(size, smallest)
@@ -86,13 +86,16 @@ class Dominators:
     bare     nodes made of weights alone: no data flow through them
     above    the nearest node that dominates one
     outputs  which of the results of a node are used
-    owners   the nearest node on the way of the data that dominates a weight
+    weights  parameters with at least two axes
+    owners   for each of them the nearest node on the way of the data that dominates it
+    weighs   how many of them a node dominates
     Source   Cooper, Harvey & Kennedy 2001, A simple, fast dominance algorithm
     """
 
     def __init__(self, root: Node, users: dict[Node, int], made: Set[Node]):
         order = _sorted(root, users)
-        self.root, self.bare = root, _bare(order, made)
+        parameters = _parameters(order)
+        self.root, self.bare = root, _bare(order, parameters | made)
         self.above: dict[Node, Node] = {}
         self.outputs: dict[Node, set[int]] = {root: {0}}
         self._level = {root: 0}
@@ -101,7 +104,16 @@ class Dominators:
                 self._level[node] = self._level[self.above[node]] + 1
             if node in self._level:  # the others are reached through a penalty on the weights alone
                 self._spread(node)
-        self.owners = {self._flowing(node) for node in self._level if _is_weight(node)}
+        self.weights = {
+            node: leaf
+            for node in self._level
+            if node in parameters and (leaf := parameter_of(node)) is not None and leaf.dim() >= 2
+        }
+        self.owners = {self._flowing(node) for node in self.weights}
+        self.weighs = dict.fromkeys(self._level, 0) | dict.fromkeys(self.weights, 1)
+        for node in reversed(self._level):
+            if node in self.above:
+                self.weighs[self.above[node]] += self.weighs[node]
 
     def _spread(self, node: Node) -> None:
         for before, output in node.next_functions:
@@ -132,7 +144,7 @@ class Dominators:
         below: dict[Node, int] = {}
         for node in self._level:
             above = self.above.get(node)
-            below[node] = 0 if above is None else below[above] + (above in self.owners)
+            below[node] = 0 if above is None else below[above] + (self.weighs[above] > self.weighs[node])
         deepest = max((below[node] for node in self.owners), default=0)
         deep = [node for node in self.owners if 2 * below[node] >= deepest]
         path = [min(deep, key=lambda node: node._sequence_nr(), default=self.root)]
@@ -165,20 +177,20 @@ def _sorted(root: Node, users: dict[Node, int]) -> list[Node]:
     return order
 
 
-def _bare(order: list[Node], made: Set[Node]) -> set[Node]:
-    """Parameters, and what is computed from parameters alone: transposed, cast, normalised."""
+def _parameters(order: list[Node]) -> set[Node]:
+    """The leaves that are parameters; where none is an nn.Parameter, all of them."""
+    leaves = {node: leaf for node in order if (leaf := parameter_of(node)) is not None}
+    return {node for node, leaf in leaves.items() if isinstance(leaf, nn.Parameter)} or set(leaves)
+
+
+def _bare(order: list[Node], given: Set[Node]) -> set[Node]:
+    """What is given, and what is computed from that alone: transposed, cast, normalised."""
     bare: set[Node] = set()
     for node in reversed(order):
         before = [one for one, _ in node.next_functions]
-        alone = bool(before) and all(one in bare for one in before) and name_of(node) not in LOOKUPS
-        if parameter_of(node) is not None or node in made or alone:
+        if node in given or (before and all(one in bare for one in before) and name_of(node) not in LOOKUPS):
             bare.add(node)
     return bare
-
-
-def _is_weight(node: Node) -> bool:
-    leaf = parameter_of(node)
-    return leaf is not None and leaf.dim() >= 2
 
 
 def _numel(node: Node, output: int) -> int:
