@@ -13,6 +13,8 @@ from torch import Tensor
 
 # Share of what is sent into a row that must come back in it. Batch norm lets a little of it leak.
 OWN_SHARE = 0.5
+# Share of all steps by which the last output listens later than the first, if that axis is time and not classes.
+MOVED = 0.2
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Layout:
 
 
 def layouts(axes: tuple[tuple[int, int], ...], entering: tuple[int, ...], leaving: tuple[int, ...]) -> list[Layout]:
-    """All layouts that these shapes allow: an output at every step before one for the whole sequence."""
+    """All layouts that these shapes allow: those with an output for each step before one for the whole sequence."""
     found = [layout for row, time in axes for layout in _layouts(row, time, entering, leaving)]
     return sorted(found, key=lambda layout: not layout.stepwise)
 
@@ -66,8 +68,7 @@ def _layouts(row: int, time: int, entering: tuple[int, ...], leaving: tuple[int,
         others = [axis for axis in range(len(leaving)) if axis != out_row]
         timed = [axis for axis in others if leaving[axis] == steps]
         if not timed and len(leaving) == 3:  # fewer steps leave than enter: strides, or no padding
-            last = max(others) if time == 2 else min(others)
-            timed = [last] if 1 < leaving[last] < steps else []
+            timed = [axis for axis in others if 1 < leaving[axis] < steps]
         found += [Layout(row, time, out_row, axis) for axis in timed]
         found.append(Layout(row, time, out_row))
     if 1 <= len(leaving) <= 2 and leaving[0] == rows * steps:
@@ -75,49 +76,66 @@ def _layouts(row: int, time: int, entering: tuple[int, ...], leaving: tuple[int,
     return found
 
 
-def find(
-    candidates: list[Layout],
-    output: Tensor,
-    entering: tuple[int, ...],
-    sensitivity: Callable[[Tensor, Tensor, Layout], Float[Tensor, "row time"]],
-    generator: torch.Generator,
-) -> Layout | None:
-    """The layout in which what is sent into one row comes back in that row; None if there is none.
+@dataclass
+class Search:
+    """Finds the layout of a model by sending gradients into parts of its output.
 
     sensitivity  sizes of what comes back at every row and step for a gradient sent into a (row, time, feature) output
-    Cost         one product for each candidate, until one keeps its rows entirely apart
+    Cost         one product for each way that rows may lie, until one keeps them entirely apart; two more for each axis
+                 that may be time, where shapes leave a choice
     """
-    best, share = None, OWN_SHARE
-    tried: set[tuple[int, int, str | None]] = set()
-    for layout in candidates:
-        rows_of_both = (layout.row, layout.out_row, layout.flat)
-        if rows_of_both in tried:
-            continue
-        rows = entering[layout.row]
-        seen = layout.leaving(output, rows)
+
+    output: Tensor
+    entering: tuple[int, ...]
+    sensitivity: Callable[[Tensor, Tensor, Layout], Float[Tensor, "row time"]]
+    generator: torch.Generator
+
+    def find(self, candidates: list[Layout]) -> Layout | None:
+        """The layout in which what is sent into one row comes back in that row; None if there is none."""
+        groups: dict[tuple[int, int, str | None], list[Layout]] = {}
+        for layout in candidates:
+            groups.setdefault((layout.row, layout.out_row, layout.flat), []).append(layout)
+        best, share = None, OWN_SHARE
+        for group in groups.values():
+            own = self._own_share(group[0])
+            if own > share:
+                best, share = group, own
+            if own == 1.0:
+                break
+        return None if best is None else self._timed(best)
+
+    def _own_share(self, layout: Layout) -> float:
+        rows = self.entering[layout.row]
+        seen = layout.leaving(self.output, rows)
         seed = torch.zeros_like(seen)
-        seed[rows // 2] = torch.randn(seen.shape[1:], generator=generator).to(seen)
-        if output.dim() == 2 and _is_for_classes(layout, seen, sensitivity, generator):
-            continue
-        tried.add(rows_of_both)
-        energy = sensitivity(seen, seed, layout).square().sum(dim=1)
-        own = float(energy[rows // 2] / energy.sum()) if energy.any() else 0.0
-        if own > share:
-            best, share = layout, own
-        if own == 1.0:
-            break
-    return best
+        seed[rows // 2] = self._random(seen[0])
+        energy = self.sensitivity(seen, seed, layout).square().sum(dim=1)
+        return float(energy[rows // 2] / energy.sum()) if energy.any() else 0.0
 
+    def _timed(self, group: list[Layout]) -> Layout:
+        """Of layouts with the same rows that in which time leaves as it enters: later outputs listen later."""
+        stepwise = [layout for layout in group if layout.stepwise]
+        exact = self.output.dim() == 3 and all(
+            self.output.shape[layout.out_time or 0] == self.entering[layout.time] for layout in stepwise
+        )
+        if len(stepwise) == 1 and (exact or stepwise[0].flat):
+            return stepwise[0]
+        moved = [(self._moves(layout), -place) for place, layout in enumerate(stepwise)]
+        farthest, place = max(moved, default=(0.0, 0))
+        if farthest > MOVED:
+            return stepwise[-place]
+        return next(layout for layout in group if not layout.stepwise)
 
-def _is_for_classes(
-    layout: Layout,
-    seen: Tensor,
-    sensitivity: Callable[[Tensor, Tensor, Layout], Float[Tensor, "row time"]],
-    generator: torch.Generator,
-) -> bool:
-    """As many outputs as steps may be ten classes for ten steps: what is said of the first step sees no later one."""
-    if layout.out_time is None:
-        return False
-    seed = torch.zeros_like(seen)
-    seed[:, 0] = torch.randn(seen.shape[0], seen.shape[2], generator=generator).to(seen)
-    return bool(sensitivity(seen, seed, layout)[:, 1:].any())
+    def _moves(self, layout: Layout) -> float:
+        """How far the middle of what an output listens to moves from the first to the last, as a share of all steps."""
+        middles = []
+        for step in (0, -1):
+            seen = layout.leaving(self.output, self.entering[layout.row])
+            seed = torch.zeros_like(seen)
+            seed[:, step] = self._random(seen[:, step])
+            size = self.sensitivity(seen, seed, layout).sum(dim=0)
+            middles.append(float((size * torch.arange(len(size)).to(size)).sum() / size.sum().clamp(min=1e-300)))
+        return (middles[1] - middles[0]) / self.entering[layout.time]
+
+    def _random(self, like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=self.generator).to(like)

@@ -16,14 +16,13 @@ from torch import Tensor, nn
 from torch._C._autograd import _top_saved_tensors_default_hooks  # type: ignore[import]
 
 from longreach.probes import tails
-from longreach.probes.axes import Layout, find, layouts
+from longreach.probes.axes import Layout, Search, layouts
 from longreach.probes.entrance import Calls, Entrance, exit_of
 from longreach.probes.fused import last_error_step
 from longreach.probes.lags import lag_grid
 from longreach.probes.pairs import Narrow, paired
 from longreach.probes.probe import Look, Probe
 from longreach.probes.reach import reach_of
-from longreach.probes.replay import turn_around
 from longreach.probes.rerun import Call, Rerun, autocast_of, cannot_be_rerun
 from longreach.probes.samples import Curve, LayerKey
 
@@ -73,11 +72,15 @@ class Plan:
 
 @dataclass
 class Visit:
-    """A model's call in one step: its data in some rows of a batch, and the errors that come back to its output."""
+    """A model's call in one step, and the errors that come back to its output.
+
+    drive  its data in some rows of a batch, without padding
+    """
 
     plan: Plan
     rows: Tensor
     batch: int
+    steps: int
     drive: Tensor
     errors: list[Tensor] = field(default_factory=list)
 
@@ -208,7 +211,7 @@ class Whole(Probe):
     def _plan(self, look: Look, call: Call, place: int, way: "Way") -> Plan | None:
         output, data = call.results[place], way.data
         candidates = layouts(way.entrances[0].axes, tuple(data.shape), tuple(output.shape))
-        layout = find(candidates, output, tuple(data.shape), way.sensitivity, look.generator)
+        layout = Search(output, tuple(data.shape), way.sensitivity, look.generator).find(candidates)
         if layout is None:
             return None
         width = layout.leaving(output.detach(), data.shape[layout.row]).shape[2]
@@ -238,12 +241,13 @@ class Whole(Probe):
         if not output.requires_grad or not _matches(plan.layout, data, output):
             return None
         drive = plan.layout.entering(data)
+        drive = drive[:, padding(drive) :]
         rows, steps = drive.shape[:2]
         most = max(FEWEST_ROWS, min(PAIR_ROWS, MOST_NUMBERS // (steps * min(plan.key.hidden, MOST_OUTPUTS))))
         chosen = torch.arange(min(rows, most)) * rows // min(rows, most)
         chosen = (chosen + (look.step if rows > most else 0)) % rows
         # copied now: scripts may fill the same buffer again before the backward is done
-        visit = Visit(plan, chosen, rows, drive[chosen.to(drive.device)].clone())
+        visit = Visit(plan, chosen, rows, data.shape[plan.layout.time], drive[chosen.to(drive.device)].clone())
         output.register_hook(lambda gradient: visit.errors.append(gradient.detach()))
         return visit
 
@@ -256,12 +260,13 @@ class Whole(Probe):
             plan.outputs = some.float().square().sum(dim=(0, 1)).topk(MOST_OUTPUTS).indices
         error = error[visit.rows.to(error.device)]
         error = (error if plan.outputs is None else error[:, :, plan.outputs]).float()
-        placed = error.new_zeros(count, steps, error.shape[2])
-        placed[:, _steps_of(error.shape[1], steps)] = error
+        placed = error.new_zeros(count, visit.steps, error.shape[2])
+        placed[:, _steps_of(error.shape[1], visit.steps)] = error
+        placed = placed[:, visit.steps - steps :]
         drive, placed, lengths = visit.drive.transpose(0, 1), placed.transpose(0, 1), torch.full((count,), steps)
         for direction in plan.directions:
             if direction == "reverse":
-                drive, placed = turn_around(drive, lengths), turn_around(placed, lengths)
+                drive, placed = drive.flip(0), placed.flip(0)
             tokens = not drive.is_floating_point()
             found = paired(drive, placed, lengths, tokens, plan.narrow[direction], look.step)
             if found is not None:
@@ -312,6 +317,7 @@ def measure(way: Way, plan: Plan, error: Tensor, look: Look) -> dict[str, Curve]
     """Curves by direction; empty where no step sees another."""
     layout = plan.layout
     rows, steps = way.data.shape[layout.row], way.data.shape[layout.time]
+    padded = padding(layout.entering(way.data))
     seen, arrived = way.seen(layout), layout.leaving(error, rows)
     size = arrived.detach().double().norm(dim=2).T  # (time, row)
     lengths = torch.full((rows,), len(size))
@@ -328,10 +334,12 @@ def measure(way: Way, plan: Plan, error: Tensor, look: Look) -> dict[str, Curve]
             seed = torch.zeros_like(seen)
             own = arrived[chosen, anchors[chosen]] if vectors is None else vectors
             seed[chosen, anchors[chosen]] = _scaled(own.to(seen))
-            back = way.sensitivity(seen, seed, layout).cpu().numpy()
+            back = way.sensitivity(seen, seed, layout)[:, padded:].cpu().numpy()
             back = tails.above_the_leak(back, chosen.numpy(), min(16 * torch.finfo(seen.dtype).eps, MOST_ROUNDING))
-            at = _steps_of(len(size), steps)[anchors[chosen]].numpy()
-            shares.append(tails.gain(back, at) if direction == "forward" else tails.gain(back[:, ::-1], steps - 1 - at))
+            at = _steps_of(len(size), steps)[anchors[chosen]].sub(padded).clamp(min=0).numpy()
+            shares.append(
+                tails.gain(back, at) if direction == "forward" else tails.gain(back[:, ::-1], steps - padded - 1 - at)
+            )
             if shares[0] is None or shares[0][1] == 0:
                 break
         if shares[0] is not None and shares[0][1] > 0:
@@ -350,6 +358,14 @@ def _curve(step: int, shares: list[tuple[np.ndarray, int] | None]) -> Curve:
     with np.errstate(divide="ignore"):
         curves = [tuple(map(float, np.log(share[0][list(lags)]))) for share in shares if share]
     return Curve(step, lags, curves[0], curves[1] if len(curves) > 1 else None, None, False)
+
+
+def padding(drive: Tensor) -> int:
+    """Steps at the start of (row, time, feature) numbers at which all are 0, for a convolution to begin on."""
+    if not drive.is_floating_point():
+        return 0
+    steps = (drive != 0).any(dim=2).any(dim=0).nonzero()
+    return int(steps[0]) if len(steps) else 0
 
 
 def _steps_of(leaving: int, entering: int) -> Tensor:
