@@ -8,7 +8,7 @@ import time
 # is no whole number, lest of two networks trained in turn always the same one be met.
 SEQUENCES, CURVE_SPACING = 512, 1.7
 # Where there are no sequences, units, weights and updates are looked at in steps that grow by this factor.
-PLAIN_SPACING = 1.1
+PLAIN_SPACING = 1.3
 # Of the budget, the part that pays for curves; the rest collects pairs.
 CURVES_SHARE = 0.5
 # A run of a minute keeps to its budget. Until then it may spend that minute's budget in advance: this part of it at

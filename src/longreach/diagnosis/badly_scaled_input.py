@@ -1,7 +1,7 @@
 """LR602 badly-scaled-input."""
 
-from longreach.diagnosis.finding import Finding
-from longreach.diagnosis.learning import course, struggles
+from longreach.diagnosis.finding import Finding, Severity
+from longreach.diagnosis.learning import course, struggles, stuck
 from longreach.diagnosis.stacks import named
 from longreach.quantities.inputs import Input
 from longreach.record import Record
@@ -23,7 +23,7 @@ def badly_scaled_input(record: Record) -> tuple[Finding, ...]:
     Threshold       a mean of 10 deviations or more; a deviation 100 times that of a quarter of the features; a root
                     mean square of 100 or more, or of a hundredth or less, where the usual start of a layer expects 1.
                     And most of the task is left to learn
-    Severity        warning
+    Severity        critical if the run has learned next to nothing, otherwise a warning
     Stays silent    where the run learns all the same; where a normalisation layer comes first; on token ids
     Blind to        batches of fewer than 8 rows and steps; features that did not change in any sample; targets
     Remedies        standardise: subtract each feature's mean and divide by its deviation, both of the training data
@@ -31,11 +31,12 @@ def badly_scaled_input(record: Record) -> tuple[Finding, ...]:
     """
     if not struggles(record):
         return ()
-    found = [(given, says) for given in record.inputs if (says := _says(given))]
+    found = [(given, says) for given in record.inputs if (says := badly_scaled(given))]
     return tuple(_finding(given, says, record) for given, says in found[:1])
 
 
-def _says(given: Input) -> str:
+def badly_scaled(given: Input) -> str:
+    """What is wrong with an input, in a sentence; "" if nothing is."""
     if given.offset >= OFFSET:
         return (
             f"The inputs are not centred: a feature with a deviation of {given.deviation:.3g} has the mean "
@@ -64,4 +65,5 @@ def _finding(given: Input, says: str, record: Record) -> Finding:
         "deviation": given.deviation,
     }
     summary = f"{says} {course(record)}"
-    return Finding("LR602", "badly-scaled-input", "warning", named(given.module), summary, evidence, REMEDIES)
+    severity: Severity = "critical" if stuck(record) else "warning"
+    return Finding("LR602", "badly-scaled-input", severity, named(given.module), summary, evidence, REMEDIES)

@@ -6,10 +6,11 @@ from longreach.diagnosis.wording import percent
 from longreach.quantities.weights import Weight
 from longreach.record import Record
 
-CERTAIN, LIKELY = ("zero", "cloned"), ("shrunk", "of one rank")
+CERTAIN, LIKELY = ("zero", "cloned", "alike from the start"), ("shrunk", "of one rank")
 SAME = 1 - 1e-6  # of the energy: units that differ by less than a thousandth of their weights
 SHRUNK = 0.1  # of the size at the start: a tenth in each of three layers leaves a thousandth of the signal
 FULL_RANK, ONE_RANK = 4.0, 1.5  # directions that carry the energy
+WIDE = 8  # rows and columns: a narrower matrix, as LoRA has them, may do with one direction
 KINDS = CERTAIN + LIKELY
 REMEDIES = ("orthogonal-init",)
 
@@ -23,10 +24,11 @@ def collapsed_weights(record: Record) -> tuple[Finding, ...]:
     Why it matters  a layer of zeros passes nothing; units with the same weights get the same gradients and stay the
                     same for ever; weights that decay faster than they learn forget everything
     Threshold       zero: nothing but 0. Cloned: rows or columns that differ by less than a thousandth of their size.
-                    Shrunk: below a tenth of the size at the start. Of one rank: 1.5 directions or fewer where it began
-                    with four or more. All of it only in a run that has learned next to nothing; zeros and clones, which
-                    cannot be meant, also where most is left to learn
-    Severity        critical for zeros and clones in a run that has learned next to nothing; otherwise a warning
+                    Alike from the start: begun as zeros or clones, and still with 1.5 directions or fewer. Shrunk: below
+                    a tenth of the size at the start. Of one rank: 1.5 directions or fewer where it began with four or
+                    more. All of it only in a run that has learned next to nothing; the first three, which cannot be
+                    meant, also where most is left to learn
+    Severity        critical for the first three in a run that has learned next to nothing; otherwise a warning
     Stays silent    where the run learns; on embeddings and biases; on what gets no gradient. Branches that begin at
                     zero (residual nets, LoRA) leave it with the first step
     Blind to        matrices of more than 64 rows or 256 columns beyond evenly spaced ones of them
@@ -48,6 +50,8 @@ def _kind(weight: Weight) -> str | None:
         return "zero"
     if weight.clones >= SAME and min(weight.shape) > 1:
         return "cloned"
+    if weight.rank_start * SAME <= 1 and weight.rank <= ONE_RANK and min(weight.shape) > WIDE:
+        return "alike from the start"
     if weight.size < SHRUNK * weight.size_start:
         return "shrunk"
     return "of one rank" if weight.rank <= ONE_RANK and weight.rank_start >= FULL_RANK else None
@@ -60,6 +64,11 @@ def _told(weight: Weight, kind: str) -> str:
         return (
             "All rows or all columns of this matrix are the same: its units get the same gradients and stay so, and "
             "the layer is worth one unit. Start from random weights."
+        )
+    if kind == "alike from the start":
+        return (
+            f"The units of this matrix began alike, and {weight.rank:.2g} direction still carries all of their weights: "
+            "what starts the same gets the same gradients. Start from random weights."
         )
     if kind == "shrunk":
         return (

@@ -1,5 +1,6 @@
 """LR302 saturated-units."""
 
+from longreach.diagnosis.badly_scaled_input import badly_scaled
 from longreach.diagnosis.finding import Finding, Severity
 from longreach.diagnosis.learning import course, struggles, stuck
 from longreach.diagnosis.stacks import named
@@ -22,7 +23,8 @@ def saturated_units(record: Record) -> tuple[Finding, ...]:
     Threshold       a mean slope below 5 % of the largest there is, in most samples, in half of a layer's units, in a
                     run that has learned next to nothing, or little where it was so from the first tenth of the run on.
                     Not a bound on the activation's input: what counts is how often a unit can still be moved
-    Severity        critical if nine tenths of a layer are saturated, otherwise a warning
+    Severity        critical if nine tenths of a layer are saturated, otherwise a warning; so too where the layer reads
+                    inputs in bad units, which are the cause (LR602)
     Stays silent    where the run learns: units at their ends then hold decisions. On gates, which have to close, and on
                     forget gates near 1, which are memory; on outputs, which a sure answer saturates
     Blind to        what torch.compile has compiled; activations beyond the first 2000 operations before the loss
@@ -41,7 +43,9 @@ def saturated_units(record: Record) -> tuple[Finding, ...]:
 
 
 def _finding(worst: Units, layers: list[Units], record: Record) -> Finding:
-    severity: Severity = "critical" if worst.saturated >= NEARLY_ALL else "warning"
+    # of an input in bad units this is but the consequence
+    fed = any(given.module == worst.module and badly_scaled(given) for given in record.inputs)
+    severity: Severity = "critical" if worst.saturated >= NEARLY_ALL and not fed else "warning"
     summary = (
         f"{percent(worst.saturated)} of the {worst.units} units behind this module ({worst.kind}) sit at the flat ends "
         f"of their activation, over all data and time: less than a twentieth of an error passes. "
