@@ -59,12 +59,11 @@ def a_module_called_zero_times():
 
 def operations_in_place():
     def forward(self, x):
-        x = functional.relu(self.low(x), inplace=True)
-        x = self.act(self.norm(x))
+        x = self.act(self.norm(functional.relu(self.low(x), inplace=True)))
+        x = x * 2
         x += 1
         x[:, 0] = 0
-        x.mul_(2)
-        return self.high(x)
+        return self.high(x.mul_(0.5))
 
     return fitting(
         Calls(forward, low=nn.Linear(5, 6), norm=nn.BatchNorm1d(6), act=nn.ReLU(inplace=True), high=nn.Linear(6, 1))
@@ -502,7 +501,7 @@ def a_state_that_a_module_keeps():
         def forward(self, x):
             out, (h, c) = self.rnn(x, self.state)
             self.state = (h.detach(), c.detach())
-            self.log.append(float(out.mean()))
+            self.log.append(float(out.detach().mean()))
             return self.head(out)
 
     return fitting(Stateful(), (7, 4, 5))

@@ -400,7 +400,7 @@ def floating(results: Any) -> list[Tensor]:
 
 def is_quiet(function: Callable) -> bool:
     """Whether a function's own code can be run once more unnoticed: it prints nothing and keeps no books."""
-    function = inspect_through(function)
+    function = inspect.unwrap(function)
     code, names = getattr(function, "__code__", None), getattr(function, "__globals__", {})
     if code is None:
         return True
@@ -411,13 +411,6 @@ def is_quiet(function: Callable) -> bool:
     known = [names.get(name, getattr(builtins, name, None)) for name in code.co_names]
     loud = any(name in LOUD and name not in names for name in code.co_names)
     return not loud and not any(isinstance(value, KEEPING) for value in (*held, *known))
-
-
-def inspect_through(function: Callable) -> Callable:
-    """The function within decorators that say what they wrap."""
-    while hasattr(function, "__wrapped__"):
-        function = function.__wrapped__
-    return function
 
 
 @contextmanager
@@ -476,7 +469,7 @@ def _size(errors: list[Tensor], results: list[Tensor]) -> float:
 
 
 def _name_of(kind: type[Function], place: int) -> str:
-    function = inspect_through(kind.forward)
+    function = inspect.unwrap(kind.forward)
     code = getattr(function, "__code__", None)
     if code is None:
         return f"argument {place}"

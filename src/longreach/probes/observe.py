@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from longreach.probes import fused, loop, pairs, windows
 from longreach.probes.chance import Chance
+from longreach.probes.crosscheck import Crosschecks
 from longreach.probes.depth import Depth
 from longreach.probes.functions import Functions
 from longreach.probes.inputs import Inputs
@@ -30,7 +31,18 @@ from longreach.quantities.windows import Window
 from longreach.store import Store
 
 # What is measured besides reach and need; a new probe is one more line.
-PROBES: tuple[Callable[[], Probe], ...] = (Updates, Units, Weights, Inputs, Chance, Functions, Depth, Whole, Precision)
+PROBES: tuple[Callable[[], Probe], ...] = (
+    Updates,
+    Units,
+    Weights,
+    Inputs,
+    Chance,
+    Functions,
+    Crosschecks,
+    Depth,
+    Whole,
+    Precision,
+)
 
 # Rows of a batch: so many give pairs to the need test, so many are replayed for a curve.
 PAIR_ROWS, CURVE_ROWS = 64, 8
@@ -195,8 +207,9 @@ class Observer:
             name = self.names.of(visit.module)
             for direction, driven in pairs.of_fused(visit, trace.embedded).items():
                 self._take(name, direction, windows.of_call(visit, driven))
-            if getattr(visit.module, "cut", 0):
-                self.store.add(Window(name, self._step, visit.module.cut, continued=True, seen=len(visit.inputs)))
+            cut = getattr(visit.module, "cut", 0)
+            if isinstance(cut, int) and cut:
+                self.store.add(Window(name, self._step, cut, continued=True, seen=len(visit.inputs)))
         for visit in chains:
             name = self.names.of(visit.chain.module)
             driven = pairs.of_chain(visit, trace.embedded, PAIR_ROWS)

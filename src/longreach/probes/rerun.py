@@ -67,7 +67,7 @@ class Rerun:
     def __init__(self, call: Call, data: Tensor):
         self.data = data.detach().clone().requires_grad_()
         with ExitStack() as stack:
-            stack.enter_context(_without_global_hooks())
+            stack.enter_context(without_global_hooks())
             stack.enter_context(_same_random_numbers(call.module, data.device))
             if not is_known(call.module):
                 stack.enter_context(redirect_stdout(io.StringIO()))
@@ -134,7 +134,7 @@ def _with(value: Any, old: Tensor, new: Tensor) -> Any:
 
 
 @contextmanager
-def _without_global_hooks() -> Iterator[None]:
+def without_global_hooks() -> Iterator[None]:
     """Nobody who watches all modules, we ourselves among them, is told of the copy."""
     tables = [table for name, table in vars(torch_modules).items() if name.startswith("_global") and "hooks" in name]
     kept = [dict(table) for table in tables]

@@ -210,7 +210,7 @@ class Trace:
         with self._timed():
             while self._stack and self._stack.pop()[0] is not module:
                 pass  # calls that an exception has ended
-            if torch.is_grad_enabled() and result is not None:
+            if torch.is_grad_enabled() and result is not None and _holds_numbers(tensors_in(result)):
                 self._look(module, arguments, keywords, result)
                 if self.listener is not None:
                     self.given = (arguments, keywords)
@@ -303,6 +303,11 @@ def time_major(module: nn.RNNBase, flow: Tensor, packed: PackedSequence | None) 
     elif module.batch_first:
         flow = flow.transpose(0, 1)
     return flow, torch.full((flow.shape[1],), flow.shape[0])
+
+
+def _holds_numbers(results: list[Tensor]) -> bool:
+    """Not where tensors only stand for numbers: on the meta device, and within transforms of torch.func."""
+    return not torch._C._are_functorch_transforms_active() and all(leaf.device.type != "meta" for leaf in results)
 
 
 def _goes_at_one_go(module: Any) -> bool:
