@@ -2,6 +2,7 @@
 
 import math
 
+from longreach.quantities.updates import Updates
 from longreach.record import Layer, LossCurve, Need, Reach, Record
 
 CHANCE = LossCurve(tuple(range(0, 1000, 10)), (0.8, 0.5, 0.3, *[0.17, 0.16, 0.18] * 32, 0.17))
@@ -32,3 +33,9 @@ def layer(
 def record(*layers, loss=CHANCE, nonfinite=None, steps=1000):
     """A run at chance, unless told otherwise."""
     return Record({"script": "train.py"}, steps, 84.2, 0.013, layers, loss, nonfinite)
+
+
+def updates(moved=1.0, early=0.01, ratio=1e-3, unmoved=0.0, optimizer="Adam", dtype="float32", parameter="head.weight"):
+    """One matrix of weights that moves as those of a network that learns."""
+    module = parameter.rpartition(".")[0]
+    return Updates(parameter, module, 4096, dtype, optimizer, 1e-3, ratio, early, moved, unmoved, 20)

@@ -58,3 +58,13 @@ def test_binary_cross_entropy(logits):
 )
 def test_losses_that_do_not_tell(loss):
     assert chance_level(loss(torch.randn(8, 4, requires_grad=True))) is None
+
+
+def test_a_loss_that_is_divided_or_scaled_by_a_number():
+    x, y = torch.randn(40, 3, requires_grad=True), torch.randn(40, 3)
+    loss = F.mse_loss(x, y)
+    chance = chance_level(loss)
+    assert chance is not None
+    assert chance_level(loss / 4) == pytest.approx(chance / 4)
+    assert chance_level(0.5 * loss * torch.tensor(65536.0)) == pytest.approx(chance * 32768)
+    assert chance_level(loss * x.sum()) is None

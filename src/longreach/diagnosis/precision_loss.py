@@ -14,6 +14,7 @@ from longreach.record import Record
 HALF = 0.5  # of the entries
 SKIPPED = 0.5  # of the steps, once the scale had time to be found
 TOP, ROOM = 65504.0, 16.0  # the largest number of float16; how far below it the largest gradient should stay
+USUAL = 65536.0  # where torch's loss scaler begins
 NARROW = ("float16", "bfloat16")
 
 
@@ -52,7 +53,8 @@ def _underflow(half: Sequence[HalfGradients]) -> Entry | None:
         return None
     worst = max(lost, key=lambda found: found.lost)
     largest = max((found.largest for found in half), default=0.0)
-    scale = 2.0 ** math.floor(math.log2(TOP / ROOM / largest)) if largest > 0 else 2.0**16
+    room = TOP / ROOM / largest if largest > 0 else math.inf
+    scale = 2.0 ** math.floor(math.log2(min(room, USUAL)))
     summary = (
         f"Of the gradient that comes back to {named(worst.module)} in float16, {percent(worst.lost)} is rounded to 0 "
         f"that a larger loss would save; so it is in {len(lost)} of {counted(len(half), 'module')}. A loss scaler "
@@ -79,7 +81,7 @@ def _swallowed(updates: Sequence[Updates]) -> Entry | None:
     summary = (
         f"The weights are kept in {worst.dtype}: of {worst.parameter}, {percent(worst.unmoved)} of the entries that "
         "have a gradient are the same after a step as before it: the change is lost in rounding. "
-        f"{counted(len(narrow), 'weight')} lose half of it or more. Weights kept in float32, with autocast for speed, "
+        f"So it is with {len(narrow)} of {len(updates)} matrices. Weights kept in float32, with autocast for speed, "
         "would not."
     )
     evidence: dict[str, float | int | str | None] = {
@@ -100,9 +102,9 @@ def _skipped(scaling: LossScale | None) -> Entry | None:
     if share < SKIPPED:
         return None
     summary = (
-        f"The loss scaler has left out {percent(share)} of the steps, because gradients overflowed in float16; in the "
-        f"end it multiplies the loss by {scaling.scale:.3g}. Where even a small factor is too much, the gradient itself "
-        "is too large: clip it, scale the loss down, or use bfloat16."
+        f"The loss scaler has left out {percent(share)} of the steps, because gradients overflowed in float16; "
+        f"in the end it multiplies the loss by {scaling.scale:.3g}. Where even a small factor is too much, the "
+        "gradient itself is too large: clip it, scale the loss down, or use bfloat16."
     )
     evidence: dict[str, float | int | str | None] = {
         "skipped": scaling.skipped,

@@ -21,7 +21,7 @@ class Chance(Probe):
     def before_backward(self, look: Look, root: Tensor, gradient: Tensor | None) -> None:
         """The graph is whole."""
         if gradient is None and (chance := chance_level(root)) is not None:
-            look.store.add(ChanceSample("", look.step, chance))
+            look.store.add(ChanceSample("", look.step, chance / look.scale))
 
 
 def chance_level(loss: Tensor) -> float | None:
@@ -30,8 +30,9 @@ def chance_level(loss: Tensor) -> float | None:
     cross entropy         the entropy of the classes, at most ln C, after Miller & Madow's correction
     binary cross entropy  the mean entropy of the outputs
     squared error         the mean variance of the outputs
+    and the same factor where a script divides one of these by a number, or a loss scaler multiplies it
     """
-    node = loss.grad_fn
+    node, factor = _without_factors(loss.grad_fn)
     if node is None or getattr(node, "_saved_reduction", None) != MEAN or _first(node, "weight") is not None:
         return None
     target, given = _first(node, "target"), _first(node, "self")
@@ -39,16 +40,31 @@ def chance_level(loss: Tensor) -> float | None:
         return None
     name = name_of(node)
     if name.startswith("NllLoss"):
-        return _entropy(target[target != _signed(getattr(node, "_saved_ignore_index", -100))], given.shape[1])
+        entropy = _entropy(target[target != _signed(getattr(node, "_saved_ignore_index", -100))], given.shape[1])
+        return None if entropy is None else factor * entropy
     outputs = target.detach().double().flatten(0, -2) if target.dim() > 1 else target.detach().double()[:, None]
     if len(outputs) < 2:
         return None
     if name == "MseLoss":
-        return outputs.var(dim=0).mean().item()
+        return factor * outputs.var(dim=0).mean().item()
     if name.startswith("BinaryCrossEntropy") and _first(node, "pos_weight") is None:
         p = outputs.mean(dim=0).clamp(0, 1)
-        return -(torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p)).mean().item()
+        return -factor * (torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p)).mean().item()
     return None
+
+
+def _without_factors(node: torch.autograd.graph.Node | None) -> tuple[torch.autograd.graph.Node | None, float]:
+    """The operation whose result was multiplied and divided by single numbers, and the product of those."""
+    factor = 1.0
+    while node is not None and name_of(node) in ("Mul", "Div"):
+        other = next(iter(unpacked(node, "_saved_other")), None)
+        plain = isinstance(other, Tensor) and other.numel() == 1 and not other.requires_grad
+        number = other.item() if plain else other
+        if not isinstance(number, (int, float)) or number <= 0:
+            return None, 1.0
+        factor = factor * number if name_of(node) == "Mul" else factor / number
+        node = node.next_functions[0][0]
+    return node, factor
 
 
 def _first(node: torch.autograd.graph.Node, name: str) -> Tensor | None:

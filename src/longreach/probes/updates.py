@@ -31,7 +31,7 @@ class Matrix:
 
 
 class Updates(Probe):
-    """‖Δw‖ / ‖w‖ of sampled steps, the way w has come since the first of them, and whether gradients agree.
+    """‖Δw‖ / ‖w‖ of sampled steps, the way w has come since the first of them, and what rounding has kept in place.
 
     Cost   three strided copies of at most 2048 entries a matrix
     Blind  to parameters with fewer than two axes, and to those that a training loop updates by hand
@@ -39,7 +39,6 @@ class Updates(Probe):
 
     def __init__(self):
         self._start: dict[str, np.ndarray] = {}
-        self._gradient: dict[str, np.ndarray] = {}
         self._about: list[Matrix] = []
         self._before: list[np.ndarray] = []
 
@@ -72,13 +71,9 @@ class Updates(Probe):
         start = self._start.get(name)
         if start is None or start.shape != old.shape:
             start = self._start[name] = old
-        agreement = unmoved = math.nan
-        if gradient is not None:
-            last = self._gradient.get(name)
-            agreement = _cosine(gradient, last) if last is not None and last.shape == gradient.shape else math.nan
-            self._gradient[name] = gradient
-            given = gradient != 0
-            unmoved = float((new == old)[given].mean()) if given.any() else math.nan
+        unmoved = math.nan
+        if gradient is not None and (given := gradient != 0).any():
+            unmoved = float((new == old)[given].mean())
         return Update(
             place=name,
             step=step,
@@ -89,7 +84,6 @@ class Updates(Probe):
             lr=matrix.lr,
             ratio=_relative(new - old, old),
             moved=_relative(new - start, start),
-            agreement=agreement,
             unmoved=unmoved,
         )
 
@@ -130,8 +124,3 @@ def _evenly(tensor: Tensor) -> Tensor:
 def _relative(change: np.ndarray, whole: np.ndarray) -> float:
     size = float(np.linalg.norm(whole))
     return float(np.linalg.norm(change)) / size if size > 0 else math.nan
-
-
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
-    sizes = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
-    return float(a @ b) / sizes if 0 < sizes < math.inf else math.nan

@@ -22,7 +22,6 @@ class Update(Sample):
     lr         its learning rate for this parameter; NaN where it has none
     ratio      ‖Δw‖ / ‖w‖ of this step; 1
     moved      ‖w - w₀‖ / ‖w₀‖, w₀ as it was at the first sampled step; 1
-    agreement  cosine between the gradients of this sampled step and the one before; NaN at the first
     unmoved    share of the entries with a gradient that the step left exactly as they were; NaN without a gradient
     """
 
@@ -33,7 +32,6 @@ class Update(Sample):
     lr: float
     ratio: float
     moved: float
-    agreement: float
     unmoved: float
 
 
@@ -50,7 +48,6 @@ class Updates:
     ratio      ‖Δw‖ / ‖w‖ of a step
     early      the same over the first tenth of the run
     moved      ‖w - w₀‖ / ‖w₀‖ at the last sampled step: how far the run as a whole has come
-    agreement  cosine between the gradients of successive sampled steps; NaN where fewer than two were seen
     unmoved    share of the entries with a gradient that a step left exactly as they were; NaN where none was seen
     samples    how many sampled steps there were
     """
@@ -64,7 +61,6 @@ class Updates:
     ratio: float
     early: float
     moved: float
-    agreement: float
     unmoved: float
     samples: int
 
@@ -88,7 +84,6 @@ def _pooled(found: Sequence[Update], steps: int) -> Updates:
         ratio=middle([sample.ratio for sample in late]),
         early=middle([sample.ratio for sample in early]),
         moved=last.moved,
-        agreement=middle([sample.agreement for sample in late]),
         unmoved=middle([sample.unmoved for sample in late]),
         samples=len(found),
     )

@@ -1,0 +1,69 @@
+from dataclasses import replace
+
+import pytest
+from tests.diagnosis.literals import LEARNT, record, updates
+
+from longreach.diagnosis.unstable_loss import unstable_loss
+from longreach.quantities.restless import Restless
+from longreach.quantities.spikes import Spike
+
+
+def jump(step, *, lasted=9, module="rnn", rose=None, factor=33.0, lag=-1, height=6.0):
+    rose = step - 1 if rose is None else rose
+    return Spike("", step, 0.3, height, lasted, module, rose, factor, lag)
+
+
+def run(*jumps, moved=1.0, restless=None, **told):
+    return replace(record(), spikes=jumps, updates=(updates(moved),), restless=restless, **told)
+
+
+def test_three_jumps_beyond_the_first_tenth():
+    assert unstable_loss(run(jump(200), jump(400))) == ()
+    assert unstable_loss(run(jump(20), jump(50), jump(400))) == ()
+    (finding,) = unstable_loss(run(jump(200), jump(400, height=9.0, lag=12), jump(600)))
+    assert (finding.severity, finding.where, finding.evidence["step"]) == ("critical", "rnn", 400)
+    assert finding.summary == (
+        "At step 400 the loss jumped from 0.3 to 9, 30 times its level, for 9 steps. Beyond the first tenth of "
+        "the run it jumped 3 times. The first gradient to rise was that of rnn, 12 steps back in time: at step "
+        "399 it was 33 times its usual size. In this run the loss hardly falls."
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "moved", "fires"),
+    [
+        (jump(500, lasted=64), 1.0, 1),
+        (jump(500, lasted=63), 1.0, 0),
+        (jump(500, lasted=64, rose=501), 1.0, 0),  # the loss rose first: a change of task
+        (jump(500, lasted=64, rose=-1, factor=0.0, module=""), 1.0, 0),
+        (jump(500, lasted=64, rose=-1, factor=0.0, module=""), 5.1, 1),
+        (jump(500, lasted=64, factor=9.9), 1.0, 0),
+    ],
+)
+def test_one_jump_that_is_not_over_and_that_the_weights_or_gradients_explain(one, moved, fires):
+    assert len(unstable_loss(run(one, moved=moved))) == fires
+
+
+@pytest.mark.parametrize(
+    ("restless", "kind"),
+    [
+        (Restless(900, 0.005, 1e4, 0.0), "bursts"),
+        (Restless(900, 0.0049, 1e4, 0.0), None),
+        (Restless(300, 0.005, 1e4, 0.0), None),
+        (Restless(100, 0.0, 1.0, -0.4), "swing"),
+        (Restless(99, 0.0, 1.0, -0.4), None),
+        (Restless(900, 0.0, 1.0, -0.39), None),
+        (Restless(900, 0.0, 1.0, 0.9), None),
+    ],
+)
+def test_bursts_and_swinging(restless, kind):
+    assert [finding.evidence["kind"] for finding in unstable_loss(run(restless=restless))] == ([kind] if kind else [])
+
+
+def test_a_run_that_learns_all_the_same_is_told_of_its_jumps_alone():
+    jumps = [jump(200), jump(400), jump(600)]
+    (finding,) = unstable_loss(run(*jumps, loss=LEARNT))
+    assert finding.severity == "info"
+    assert unstable_loss(run(loss=LEARNT, restless=Restless(900, 0.1, 1e4, -0.9))) == ()
+    (finding,) = unstable_loss(run(*jumps, chance=0.25))
+    assert finding.severity == "warning"
