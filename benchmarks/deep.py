@@ -159,9 +159,7 @@ def speed() -> None:
         "5 normal inputs": (normal, False),
         "tokens, 200": (np.minimum(rng.zipf(1.5, size=(count, steps, 1)), 200), True),
     }
-    print(
-        f"| inputs, {count} sequences of {steps} steps | errors | sequences used | wall, s | processor, s | detectable |"
-    )
+    print(f"| inputs, {count} sequences of {steps} steps | errors | used | wall, s | processor, s | detectable |")
     print("|---|---|--:|--:|--:|--:|")
     for (name, (x, tokens)), many in itertools.product(inputs.items(), (False, True)):
         g = rng.standard_normal((count, steps, 1)).astype(np.float32)
