@@ -4,7 +4,7 @@
 
 cases.py        the pairs: a script, what both twins share, what makes one ill, and which names count as a hit
 scripts/        ordinary training scripts; they know nothing of longreach, and end in a line "outcome solved 0.983"
-outpatient.py   one case: the script twice, once watched by longreach run, once by the spy
+outpatient.py   one case: the script under the spy, and again under the watch of `longreach run`
 spy.py          what the published rules read: gradients, weights, updates, activations, accuracies
 published.py    SageMaker Debugger's, AutoTrainer's and DeepDiagnosis' rules, from their published definitions
 tables.py       recall and false alarms with intervals, and who said what

@@ -2,10 +2,11 @@
 
 import argparse
 import json
+import os
 import sys
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +14,27 @@ from benchmarks import clinic
 from benchmarks.clinic import outpatient, tables
 from benchmarks.clinic.cases import Pair, chosen
 
+Visit = Callable[[Pair, bool], dict[str, Any]]
+# What every case imports. A process that has them in memory is forked for each case: none sees another.
+WARM = ["torch", "torch._dynamo", "longreach.watching", "longreach.launch", "longreach.conclude", "longreach.diagnosis"]
+
 
 class Ledger:
     """What was run, a line of JSON a run; a later line of the same command takes the place of an earlier one."""
 
     def __init__(self, path: Path):
-        self.path, self.lock = path, threading.Lock()
+        self.path = path
         lines = path.read_text().splitlines() if path.exists() else []
         self.rows: dict[str, dict[str, Any]] = {row["command"]: row for row in map(json.loads, lines)}
 
     def add(self, row: dict[str, Any]) -> None:
-        with self.lock, self.path.open("a") as file:
+        with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
-            self.rows[row["command"]] = row
+        self.rows[row["command"]] = row
 
 
-def run(
-    pairs: list[Pair], ledgers: dict[str, Ledger], visits: dict[str, Callable[[Pair, bool], dict]], jobs: int
-) -> None:
-    def visit(job: tuple[str, Pair, bool]) -> None:
-        kind, pair, ill = job
-        try:
-            row = visits[kind](pair, ill)
-        except Exception as error:
-            print(f"{kind:8} {error}", file=sys.stderr, flush=True)
-            return
-        row.pop("stderr", None)
-        ledgers[kind].add(row)
-        said = ", ".join(f"{found['name']} ({found['severity']})" for found in row.get("findings", ()))
-        state = "ill " if ill else "well"
-        print(f"{kind:8} {row['seconds']:6.1f} s  {pair.name:26} {state} {row['score']:>8}  {said}", flush=True)
-
+def run(pairs: list[Pair], ledgers: dict[str, Ledger], visits: dict[str, Visit], jobs: int) -> None:
+    """Make the visits that are in no ledger yet."""
     # the first pair of every fault, then the second of each, ...: a run cut short has seen all faults
     todo = [
         (kind, pair, ill)
@@ -52,8 +43,20 @@ def run(
         for ill in (True, False)
         if " ".join(pair.command(ill)) not in ledgers[kind].rows
     ]
-    with ThreadPoolExecutor(jobs) as workers:
-        list(workers.map(visit, todo))
+    context = get_context("forkserver")
+    context.set_forkserver_preload(WARM)
+    with ProcessPoolExecutor(jobs, context, max_tasks_per_child=1) as workers:
+        started = {workers.submit(visits[kind], pair, ill): (kind, pair, ill) for kind, pair, ill in todo}
+        for done in as_completed(started):
+            kind, pair, ill = started[done]
+            if error := done.exception():
+                print(f"{kind} {pair.name}: {' '.join(pair.command(ill))}: {error}", file=sys.stderr, flush=True)
+                continue
+            row = done.result()
+            ledgers[kind].add(row)
+            said = ", ".join(f"{found['name']} ({found['severity']})" for found in row.get("findings", ()))
+            state = "ill " if ill else "well"
+            print(f"{kind:8} {row['seconds']:6.1f} s  {pair.name:26} {state} {row['score']:>8}  {said}", flush=True)
 
 
 def main() -> None:
@@ -65,19 +68,19 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], metavar="FAULT")
     parser.add_argument("--fold", choices=["open", "held-out"], help="default: both, each with a table of its own")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--results", type=Path, default=Path("clinic-results"), help="folder of the two ledgers")
-    parser.add_argument(
-        "--kind", choices=["plain", "watched"], help="only the runs without longreach, or only those with it"
-    )
+    parser.add_argument("--results", type=Path, default=Path("clinic-results"), help="folder of the ledgers")
+    parser.add_argument("--launch", action="store_true", help="by the command `longreach run`, in a cold process")
     parser.add_argument("--tables", action="store_true", help="run nothing")
     args = parser.parse_args()
+    os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # several cases run side by side
     args.results.mkdir(parents=True, exist_ok=True)
-    ledgers = {kind: Ledger(args.results / f"{kind}.jsonl") for kind in ("plain", "watched")}
-    visits = {"plain": outpatient.plain, "watched": outpatient.watched}
+    ours = outpatient.launched if args.launch else outpatient.watched
+    visits = {"plain": outpatient.plain, ours.__name__: ours}
+    ledgers = {kind: Ledger(args.results / f"{kind}.jsonl") for kind in visits}
     pairs = chosen(args.only, args.fold)
     if not args.tables:
-        run(pairs, ledgers, {kind: visits[kind] for kind in visits if args.kind in (None, kind)}, args.jobs)
-    print(tables.report(pairs, ledgers["plain"].rows, ledgers["watched"].rows))
+        run(pairs, ledgers, visits, args.jobs)
+    print(tables.report(pairs, *(ledger.rows for ledger in ledgers.values())))
 
 
 if __name__ == "__main__":

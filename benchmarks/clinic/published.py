@@ -13,15 +13,6 @@ Diary = dict[str, Any]
 Rule = Callable[[Diary], bool]
 
 
-def numbers(value: Any) -> Any:
-    """The diary with its strings "nan", "inf" and "-inf" as numbers again."""
-    if isinstance(value, dict):
-        return {key: numbers(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [numbers(entry) for entry in value]
-    return float(value) if value in ("nan", "inf", "-inf") else value
-
-
 def any_gradient(diary: Diary, holds: Callable[[dict], bool]) -> bool:
     return any(holds(g) for sample in diary["samples"] for g in sample.get("gradients", {}).values())
 
@@ -212,7 +203,6 @@ TOOLS = ("SageMaker Debugger", "AutoTrainer", "DeepDiagnosis")
 
 def judge(diary: Diary) -> dict[str, list[str]]:
     """What each tool says of a run; nothing of one that never took a step."""
-    diary = numbers(diary)
     if not diary["samples"]:
         return {tool: [] for tool in TOOLS}
     said = (

@@ -1,21 +1,16 @@
 """What the published rules read, collected while a script trains.
 
-    python -m benchmarks.clinic.spy DIARY SCRIPT [ARGS...]
-
 At the first step and at every tenth: gradients as the backward pass left them (before any clipping), weights before and
 after the step, inputs of rectifiers and squashing functions, outputs of modules. At every step: the loss. The script's
 own lines "... loss L accuracy A held-out H" are its epochs.
 
-It looks and changes nothing, draws no random number, and is no part of longreach: the two never meet in one process.
+It looks and changes nothing, draws no random number, and never sees a run that longreach watches.
 """
 
-import json
 import math
 import re
-import runpy
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -185,28 +180,3 @@ def weights(before: Tensor, after: Tensor) -> dict[str, float]:
         "moved": float((after != before).any()),
         "finite": float(after.isfinite().all()),
     }
-
-
-def plain(value: Any) -> Any:
-    """With NaN and infinities as the strings "nan", "inf" and "-inf"."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, dict):
-        return {key: plain(entry) for key, entry in value.items()}
-    return [plain(entry) for entry in value] if isinstance(value, list) else value
-
-
-def main() -> None:
-    diary, script, *arguments = sys.argv[1:]
-    sys.argv = [script, *arguments]
-    sys.path[0] = str(Path(script).parent)
-    spy = Spy()
-    try:
-        with spy:
-            runpy.run_path(script, run_name="__main__")
-    finally:
-        Path(diary).write_text(json.dumps(plain(spy.diary), allow_nan=False))
-
-
-if __name__ == "__main__":
-    main()
