@@ -108,6 +108,7 @@ class Watch:
         with self._guarded():
             if not self._blind:
                 self._observer.finish()
+            self._ledger.finish()
             self._explain()
             self._write(wait=True)
         self._off = True

@@ -38,6 +38,12 @@ def test_info_where_the_run_learns_and_a_warning_where_some_of_it_is_learned():
     assert severities == ["critical", "warning", "info"]
 
 
+@pytest.mark.parametrize(("chance", "severity"), [(0.5, "warning"), (1.0, "info")])
+def test_weights_in_16_bits_are_graver_while_a_fifth_is_left_to_learn(chance, severity):
+    (finding,) = precision_loss(replace(record(), chance=chance, updates=(updates(dtype="bfloat16", unmoved=0.9),)))
+    assert finding.severity == severity
+
+
 def test_what_it_says():
     (finding,) = precision_loss(replace(record(), half=(half(0.6), half(0.9, 2e-6, "net.2"), half(0.1, module="head"))))
     assert finding.where == "net.2"

@@ -68,7 +68,7 @@ def test_what_it_says():
     )
     (large,) = step_size(run(updates(31.0, 0.2)))
     assert large.summary == (
-        "The weights have been thrown 31 times their own size, and moved by 20% in one early step: what was set "
+        "The weights have been thrown 31 times their own size, and moved by 20% in one step: what was set "
         "at the start is lost. In this run the loss hardly falls. Steps some 10 times smaller would be usual."
     )
     assert large.remedies == ("clip-norm", "clip-auto")

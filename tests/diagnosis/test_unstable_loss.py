@@ -8,9 +8,9 @@ from longreach.quantities.restless import Restless
 from longreach.quantities.spikes import Spike
 
 
-def jump(step, *, lasted=9, module="rnn", rose=None, factor=33.0, lag=-1, height=6.0):
+def jump(step, *, lasted=9, over=True, module="rnn", rose=None, factor=33.0, lag=-1, height=6.0):
     rose = step - 1 if rose is None else rose
-    return Spike("", step, 0.3, height, lasted, module, rose, factor, lag)
+    return Spike("", step, 0.3, height, lasted, over, module, rose, factor, lag)
 
 
 def run(*jumps, moved=1.0, restless=None, **told):
@@ -32,12 +32,12 @@ def test_three_jumps_beyond_the_first_tenth():
 @pytest.mark.parametrize(
     ("one", "moved", "fires"),
     [
-        (jump(500, lasted=64), 1.0, 1),
-        (jump(500, lasted=63), 1.0, 0),
-        (jump(500, lasted=64, rose=501), 1.0, 0),  # the loss rose first: a change of task
-        (jump(500, lasted=64, rose=-1, factor=0.0, module=""), 1.0, 0),
-        (jump(500, lasted=64, rose=-1, factor=0.0, module=""), 5.1, 1),
-        (jump(500, lasted=64, factor=9.9), 1.0, 0),
+        (jump(500, over=False), 1.0, 1),
+        (jump(500, lasted=63, over=True), 1.0, 0),
+        (jump(500, over=False, rose=501), 1.0, 0),  # the loss rose first: a change of task
+        (jump(500, over=False, rose=-1, factor=0.0, module=""), 1.0, 0),
+        (jump(500, over=False, rose=-1, factor=0.0, module=""), 5.1, 1),
+        (jump(500, over=False, factor=9.9), 1.0, 0),
     ],
 )
 def test_one_jump_that_is_not_over_and_that_the_weights_or_gradients_explain(one, moved, fires):
@@ -67,3 +67,12 @@ def test_a_run_that_learns_all_the_same_is_told_of_its_jumps_alone():
     assert unstable_loss(run(loss=LEARNT, restless=Restless(900, 0.1, 1e4, -0.9))) == ()
     (finding,) = unstable_loss(run(*jumps, chance=0.25))
     assert finding.severity == "warning"
+
+
+def test_a_run_that_ends_in_a_jump_has_lost_what_it_had():
+    (finding,) = unstable_loss(run(jump(990, lasted=10, over=False), loss=LEARNT, chance=0.7))
+    assert finding.severity == "critical"
+    (finding,) = unstable_loss(run(jump(990, lasted=9, over=False), loss=LEARNT, chance=0.7))
+    assert finding.severity == "info"
+    (finding,) = unstable_loss(run(jump(990, lasted=10, over=False), loss=LEARNT, chance=7.0))
+    assert finding.severity == "info"

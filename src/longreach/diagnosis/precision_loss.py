@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from longreach.diagnosis.finding import Finding, Severity
-from longreach.diagnosis.learning import course, struggles, stuck
+from longreach.diagnosis.learning import course, left, struggles, stuck
 from longreach.diagnosis.stacks import named
 from longreach.diagnosis.wording import counted, percent
 from longreach.quantities.precision import HalfGradients, LossScale
@@ -15,7 +15,10 @@ HALF = 0.5  # of the entries
 SKIPPED = 0.5  # of the steps, once the scale had time to be found
 TOP, ROOM = 65504.0, 16.0  # the largest number of float16; how far below it the largest gradient should stay
 USUAL = 65536.0  # where torch's loss scaler begins
+UNFINISHED = 0.2  # of chance
 NARROW = ("float16", "bfloat16")
+
+Entry = tuple[str, str, dict[str, float | int | str | None]]  # where, summary, evidence
 
 
 def precision_loss(record: Record) -> tuple[Finding, ...]:
@@ -28,7 +31,9 @@ def precision_loss(record: Record) -> tuple[Finding, ...]:
                     than 0.2%: what is lost in each step is lost in all of them
     Threshold       half of the entries, or half of the steps: half of the information, and far more than in runs that
                     keep to the usual recipes, where it is a few percent
-    Severity        critical if the run has learned next to nothing, a warning if most is left to learn; otherwise info
+    Severity        critical if the run has learned next to nothing, a warning if most is left to learn; otherwise
+                    info. Of weights in 16 bits a warning if a fifth is left to learn: there it is the last part that
+                    asks for small steps
     Stays silent    in float32; where a loss scaler keeps the gradients where they can be told
     Blind to        sums that lose small terms; what is computed between the outputs of modules; float8
     Remedies        in words: a loss scaler for float16, a smaller one where it skips; weights kept in float32
@@ -36,14 +41,18 @@ def precision_loss(record: Record) -> tuple[Finding, ...]:
                     Revisiting BFloat16 training
     """
     severity: Severity = "critical" if stuck(record) else "warning" if struggles(record) else "info"
-    found = (_skipped(record.loss_scale), _underflow(record.half), _swallowed(record.updates))
-    return tuple(
-        Finding("LR404", "precision-loss", severity, where, f"{summary} {course(record)}", evidence)
-        for where, summary, evidence in (entry for entry in found if entry is not None)
+    unfinished = severity == "info" and (left(record) or 0.0) > UNFINISHED
+    of_weights: Severity = "warning" if unfinished else severity
+    found: tuple[tuple[Entry | None, Severity], ...] = (
+        (_skipped(record.loss_scale), severity),
+        (_underflow(record.half), severity),
+        (_swallowed(record.updates), of_weights),
     )
-
-
-Entry = tuple[str, str, dict[str, float | int | str | None]]
+    return tuple(
+        Finding("LR404", "precision-loss", grade, entry[0], f"{entry[1]} {course(record)}", entry[2])
+        for entry, grade in found
+        if entry is not None
+    )
 
 
 def _underflow(half: Sequence[HalfGradients]) -> Entry | None:

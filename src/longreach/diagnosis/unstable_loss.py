@@ -8,7 +8,7 @@ from longreach.diagnosis.learning import course, struggles, stuck
 from longreach.diagnosis.stacks import named
 from longreach.diagnosis.wording import counted, percent
 from longreach.quantities.restless import Restless
-from longreach.quantities.spikes import RISEN, WINDOW, Spike
+from longreach.quantities.spikes import RISEN, Spike
 from longreach.quantities.updates import EARLY
 from longreach.record import Record
 
@@ -26,11 +26,12 @@ def unstable_loss(record: Record) -> tuple[Finding, ...]:
                     level; the correlation of neighbouring losses; whose gradient rose first
     Why it matters  one step too far undoes hundreds; what comes after starts anew, from a worse place
     Threshold       beyond the first tenth of the run: three jumps to twice the level and beyond all usual scatter; or
-                    one that was not over after 64 steps, after a gradient ten times its usual norm or with weights
-                    thrown to five times their size; or one step in two hundred at 20 times the level; or a correlation
-                    of -0.4 between neighbouring losses, where each step throws over what the one before has done
-    Severity        critical if the run has learned next to nothing, a warning if most is left to learn; info if it
-                    learns all the same
+                    one that was not over after 64 steps or when the run ended, after a gradient ten times its usual
+                    norm or with weights thrown to five times their size; or one step in two hundred at 20 times the
+                    level; or a correlation of -0.4 between neighbouring losses, where each step throws over what the
+                    one before has done
+    Severity        critical if the run has learned next to nothing, or ends in a jump beyond what an answer would cost
+                    that never looks; a warning if most is left to learn; info if it learns all the same
     Stays silent    for the noise of mini-batches, however large: it neither lasts nor swings; for one change of task
     Blind to        a loss that goes below zero; jumps between two stretches that a very long run was thinned to
     Remedies        limits on the gradient; a smaller step size, or one that is warmed up; a look at the data where
@@ -40,8 +41,10 @@ def unstable_loss(record: Record) -> tuple[Finding, ...]:
     """
     steps = record.steps
     jumps = [jump for jump in record.spikes if jump.step >= EARLY * steps]
-    lost = [jump for jump in jumps if jump.lasted >= WINDOW and (_ahead(jump) or _thrown(record))]
+    lost = [jump for jump in jumps if not jump.over and (_ahead(jump) or _thrown(record))]
     severity: Severity = "critical" if stuck(record) else "warning" if struggles(record) else "info"
+    if any(_ends_in(jump, record) for jump in lost):
+        severity = "critical"
     if lost or len(jumps) >= SEVERAL:
         return (_of_jumps(jumps, lost[0] if lost else max(jumps, key=_times), severity, record),)
     restless = record.restless
@@ -58,6 +61,10 @@ def _times(jump: Spike) -> float:
     return jump.height / jump.level if jump.level > 0 else math.inf
 
 
+def _ends_in(jump: Spike, record: Record) -> bool:
+    return jump.step + jump.lasted >= record.steps and record.chance is not None and jump.height > record.chance
+
+
 def _ahead(jump: Spike) -> bool:
     """Whether a gradient was far above its usual size no later than the loss."""
     return jump.factor >= RISEN and 0 <= jump.rose <= jump.step
@@ -71,7 +78,7 @@ def _thrown(record: Record) -> bool:
 def _of_jumps(jumps: list[Spike], worst: Spike, severity: Severity, record: Record) -> Finding:
     times = f"{_times(worst):.3g} times" if _times(worst) < math.inf else "beyond all numbers,"
     summary = f"At step {worst.step} the loss jumped from {worst.level:.3g} to {worst.height:.3g}, {times} its level"
-    summary += ", and did not come back. " if worst.lasted >= WINDOW else f", for {counted(worst.lasted, 'step')}. "
+    summary += ", and did not come back. " if not worst.over else f", for {counted(worst.lasted, 'step')}. "
     if len(jumps) > 1:
         summary += f"Beyond the first tenth of the run it jumped {len(jumps)} times. "
     if worst.rose >= 0:
@@ -87,6 +94,7 @@ def _of_jumps(jumps: list[Spike], worst: Spike, severity: Severity, record: Reco
         "level": worst.level,
         "height": worst.height,
         "lasted": worst.lasted,
+        "over": worst.over,
         "module": worst.module,
         "rose": worst.rose,
         "factor": worst.factor,

@@ -58,8 +58,7 @@ def _without_factors(node: torch.autograd.graph.Node | None) -> tuple[torch.auto
     factor = 1.0
     while node is not None and name_of(node) in ("Mul", "Div"):
         other = next(iter(unpacked(node, "_saved_other")), None)
-        plain = isinstance(other, Tensor) and other.numel() == 1 and not other.requires_grad
-        number = other.item() if plain else other
+        number = other.item() if isinstance(other, Tensor) and other.numel() == 1 and not other.requires_grad else other
         if not isinstance(number, (int, float)) or number <= 0:
             return None, 1.0
         factor = factor * number if name_of(node) == "Mul" else factor / number

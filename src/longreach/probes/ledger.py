@@ -12,7 +12,7 @@ from longreach.probes.clipping import ClipCounter
 from longreach.probes.gradients import Norms
 from longreach.probes.names import Names
 from longreach.probes.scaling import ScalerListener
-from longreach.quantities.spikes import LASTING, Riser, Spike, Watcher
+from longreach.quantities.spikes import LASTING, Jump, Riser, Spike, Watcher
 from longreach.store import Store
 
 
@@ -82,12 +82,21 @@ class Ledger:
         losses, self._losses = self._losses, []
         self._store.add_losses(losses)
 
+    def finish(self) -> None:
+        """The run is over."""
+        self.write(wait=True)
+        self._keep(self._watcher.finish())
+
     def _read(self, step: int, loss: float) -> None:
         self._losses.append((step, loss))
         jump = self._watcher.read(step, loss)
         if self._watcher.began is not None and self._watcher.age == LASTING:
             self._riser = self.norms.riser(self._watcher.began, self._names)
-        if jump is not None:
-            began, level, height, lasted = jump
-            riser, self._riser = self._riser or Riser("", -1, 0.0), None
-            self._store.add(Spike("", began, level, height, lasted, riser.module, riser.step, riser.factor))
+        self._keep(jump)
+
+    def _keep(self, jump: Jump | None) -> None:
+        if jump is None:
+            return
+        riser, self._riser = self._riser or Riser("", -1, 0.0), None
+        told = (jump.level, jump.height, jump.lasted, jump.over, riser.module, riser.step, riser.factor)
+        self._store.add(Spike("", jump.step, *told))

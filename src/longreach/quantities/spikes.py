@@ -26,6 +26,7 @@ class Spike(Sample):
     level   median of the loss before it
     height  the largest loss in it; inf where it was not finite
     lasted  steps until the loss was back; at most 64, then the new level is taken for the usual one
+    over    whether it came back: not within 64 steps, or before the run ended
     module  dotted name of the module whose gradient rose first; "" if that is not known
     rose    the step at which it did; -1 if that is not known
     factor  how many times its usual norm it was then
@@ -36,10 +37,22 @@ class Spike(Sample):
     level: float
     height: float
     lasted: int
+    over: bool
     module: str
     rose: int
     factor: float
     lag: int = -1
+
+
+@dataclass(frozen=True)
+class Jump:
+    """What the losses alone tell of a jump; fields as in Spike."""
+
+    step: int
+    level: float
+    height: float
+    lasted: int
+    over: bool
 
 
 @dataclass(frozen=True)
@@ -75,8 +88,8 @@ class Watcher:
         """How many losses of a jump have been read; 0 while the loss is as usual."""
         return len(self._jump) if self._began is not None else 0
 
-    def read(self, step: int, loss: float) -> tuple[int, float, float, int] | None:
-        """(step, level, height, lasted) of a jump that is over with this step; None most often."""
+    def read(self, step: int, loss: float) -> Jump | None:
+        """A jump that is over with this step, or has lasted long enough to be the new level; None most often."""
         loss = math.inf if math.isnan(loss) else loss
         if self._began is None and loss <= self.limit:
             self._usual(loss)
@@ -89,12 +102,21 @@ class Watcher:
         high = median(self._jump[:LASTING]) > self.limit
         if high and len(self._jump) < WINDOW and median(self._jump[-LASTING:]) > self.limit:
             return None
-        found = (self._began, self._level, max(self._jump), len(self._jump)) if high else None
+        found = self._jumped(over=len(self._jump) < WINDOW) if high else None
         self._began = None
         if not high or len(self._jump) == WINDOW:
             for value in self._jump:  # single batches are part of the usual scatter; and so is what has come to stay
                 self._usual(value)
         return found
+
+    def finish(self) -> Jump | None:
+        """The jump that the run has ended in; None if it has not."""
+        unfinished = self.age >= LASTING
+        return self._jumped(over=False) if unfinished else None
+
+    def _jumped(self, *, over: bool) -> Jump:
+        assert self._began is not None
+        return Jump(self._began, self._level, max(self._jump), len(self._jump), over)
 
     def _usual(self, loss: float) -> None:
         self._window.append(loss)
