@@ -24,10 +24,10 @@ def collapsed_weights(record: Record) -> tuple[Finding, ...]:
     Why it matters  a layer of zeros passes nothing; units with the same weights get the same gradients and stay the
                     same for ever; weights that decay faster than they learn forget everything
     Threshold       zero: nothing but 0. Cloned: rows or columns that differ by less than a thousandth of their size.
-                    Alike from the start: begun as zeros or clones, and still with 1.5 directions or fewer. Shrunk: below
-                    a tenth of the size at the start. Of one rank: 1.5 directions or fewer where it began with four or
-                    more. All of it only in a run that has learned next to nothing; the first three, which cannot be
-                    meant, also where most is left to learn
+                    Alike from the start: begun as zeros or clones, and still with 1.5 directions or fewer. Shrunk:
+                    below a tenth of the size at the start. Of one rank: 1.5 directions or fewer where it began with
+                    four or more. All of it only in a run that has learned next to nothing; the first three, which
+                    cannot be meant, also where most is left to learn
     Severity        critical for the first three in a run that has learned next to nothing; otherwise a warning
     Stays silent    where the run learns; on embeddings and biases; on what gets no gradient. Branches that begin at
                     zero (residual nets, LoRA) leave it with the first step
@@ -67,7 +67,7 @@ def _told(weight: Weight, kind: str) -> str:
         )
     if kind == "alike from the start":
         return (
-            f"The units of this matrix began alike, and {weight.rank:.2g} direction still carries all of their weights: "
+            f"The units of this matrix began alike, and {weight.rank:.2g} direction still carries all their weights: "
             "what starts the same gets the same gradients. Start from random weights."
         )
     if kind == "shrunk":
