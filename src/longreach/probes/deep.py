@@ -29,8 +29,8 @@ from longreach.probes.samples import Pairs
 from longreach.record import DeepNeed, Need
 
 DRAWS = 399  # re-pairings; two of the 400 pairings may lie beyond a level of 0.5 %, which is each half's
-WORK = 2e12  # floating-point operations that the scans may take: a quarter of a minute on two cores
-HELD = 120_000_000  # numbers (row, window, feature) held of each side at most: half a gigabyte
+WORK = 2e12  # floating-point operations that the searches may take (docs/deep.md has the seconds)
+HELD = 80_000_000  # numbers (row, window, feature) of each side at most; with copies, a little over a gigabyte
 SIZES = ((8, 4), (4, 4), (4, 2), (2, 2), (1, 2), (1, 1))  # (anchors, error directions) tried until the work fits
 HELD_REPAIRED = 16_000_000  # numbers held at once while re-pairing
 ENOUGH = 1024  # sequences; below, features are given up before sequences
@@ -56,8 +56,9 @@ def deep_test(
              inputs more recent than the far window, in each half by itself
     Named    per half the best partner of every far window and feature; of these, in each of 16 parts of the lags, the
              four whose products stand out most
-    Tested   S of the products, as in `shortcut_test`, against `draws` re-pairings within strata, and its maximum over
-             all candidates against their maxima (Westfall & Young 1993); at level / 2, because there are two halves
+    Tested   S = ‖Σ g̃ ε φ‖² / Σ ‖g̃‖² ε² φ² over sequences and anchors; in each of `draws` re-pairings within strata ε, the
+             far side, comes from another sequence, while g̃ and the near side φ stay together. Its maximum over all
+             candidates against their maxima (Westfall & Young 1993), at level / 2, because there are two halves
     lag      the largest first lag of a far window in a significant product: a lower bound on the largest lag needed,
              wrong upwards with a probability of `level` at most
     strength of the product that stands out most in each part of the lags, its adjusted R² in the half that tested it
