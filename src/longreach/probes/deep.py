@@ -56,9 +56,9 @@ def deep_test(
              inputs more recent than the far window, in each half by itself
     Named    per half the best partner of every far window and feature; of these, in each of 16 parts of the lags, the
              four whose products stand out most
-    Tested   S = ‖Σ g̃ ε φ‖² / Σ ‖g̃‖² ε² φ² over sequences and anchors; in each of `draws` re-pairings within strata ε, the
-             far side, comes from another sequence, while g̃ and the near side φ stay together. Its maximum over all
-             candidates against their maxima (Westfall & Young 1993), at level / 2, because there are two halves
+    Tested   S = ‖Σ g̃ ε φ‖² / Σ ‖g̃‖² ε² φ² over sequences and anchors; in each of `draws` re-pairings within strata, ε
+             (the far side) comes from another sequence, while g̃ and φ (the near side) stay together. Its maximum over
+             all candidates against their maxima (Westfall & Young 1993), at level / 2, because there are two halves
     lag      the largest first lag of a far window in a significant product: a lower bound on the largest lag needed,
              wrong upwards with a probability of `level` at most
     strength of the product that stands out most in each part of the lags, its adjusted R² in the half that tested it
