@@ -101,18 +101,22 @@ class Sampler:
 
     def _advanced(self, kind: str) -> bool:
         elapsed = self.elapsed
-        if elapsed < MINUTE:
-            elapsed = AT_ONCE * MINUTE + (1 - AT_ONCE) * math.sqrt(MINUTE * elapsed)
-        return self.total_spent == 0 or self._fits(kind, elapsed)
+        if elapsed >= MINUTE:
+            return self._fits(kind, elapsed)
+        # the first sample may have cost more than its share: the other kind keeps its own
+        advance = AT_ONCE * MINUTE + (1 - AT_ONCE) * math.sqrt(MINUTE * elapsed)
+        return self.total_spent == 0 or self._fits_its_share(kind, advance)
 
     def _affordable(self, kind: str) -> bool:
         return self._cost[kind] > 0 and self._fits(kind, self.elapsed)
 
     def _fits(self, kind: str, seconds: float) -> bool:
         """Whether the budget of so many seconds has room for one more sample, and this kind's part of it too."""
+        return self.total_spent + self._cost[kind] <= self.budget * seconds and self._fits_its_share(kind, seconds)
+
+    def _fits_its_share(self, kind: str, seconds: float) -> bool:
         share = CURVES_SHARE if kind == "curves" else 1 - CURVES_SHARE
-        budget, cost = self.budget * seconds, self._cost[kind]
-        return self.total_spent + cost <= budget and self.spent[kind] + cost <= share * budget
+        return self.spent[kind] + self._cost[kind] <= share * self.budget * seconds
 
     def _plan(self, kind: str, step: int, fruitful: bool) -> None:
         # steps apart by this factor: the second half of any run holds sequences / rows of them

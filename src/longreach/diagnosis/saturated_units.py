@@ -16,13 +16,14 @@ REMEDIES = ("layer-norm", "batch-norm", "orthogonal-init", "relu", "clip-norm")
 def saturated_units(record: Record) -> tuple[Finding, ...]:
     """Units driven so far to the flat ends of their activation that hardly any error passes.
 
-    Looks at        the mean slope f'(a) of every hidden tanh and sigmoid unit over all data and time of a sampled step,
+    Looks at        the slope f'(a) of every hidden tanh and sigmoid unit over all data and time of the sampled steps,
                     and of the units of fused recurrent layers (see probes/gates.py), in the second half of the run
     Why it matters  an error is multiplied by the slope in every layer and at every step: a twentieth in three layers
                     in a row leaves an eight-thousandth
-    Threshold       a mean slope below 5 % of the largest there is, in most samples, in half of a layer's units, in a
-                    run that has learned next to nothing, or little where it was so from the first tenth of the run on.
-                    Not a bound on the activation's input: what counts is how often a unit can still be moved
+    Threshold       half of a layer's units with a slope below 5 % of the largest there is, at most of their inputs in
+                    most samples; in a run that has learned next to nothing, or little where it was so from the first
+                    tenth of the run on. Not the mean slope: along time slopes multiply, and a steep one makes up for
+                    nothing. Not a bound on an input either: what counts is how often a unit can be moved
     Severity        critical if nine tenths of a layer are saturated, otherwise a warning; so too where the layer reads
                     inputs in bad units, which are the cause (LR602)
     Stays silent    where the run learns: units at their ends then hold decisions. On gates, which have to close, and on
@@ -48,7 +49,7 @@ def _finding(worst: Units, layers: list[Units], record: Record) -> Finding:
     severity: Severity = "critical" if worst.saturated >= NEARLY_ALL and not fed else "warning"
     summary = (
         f"{percent(worst.saturated)} of the {worst.units} units behind this module ({worst.kind}) sit at the flat ends "
-        f"of their activation, over all data and time: less than a twentieth of an error passes. "
+        "of their activation at most inputs and times: less than a twentieth of an error passes. "
     )
     if len(layers) > 1:
         summary += f"So do half or more of the units of {counted(len(layers) - 1, 'other layer')}. "

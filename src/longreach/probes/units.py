@@ -94,7 +94,7 @@ class Units(Probe):
             call = visit.call(torch.arange(count) * visit.inputs.shape[1] // count)
             for kind, slopes, shut in gates.slopes(call, look.generator):
                 units = torch.arange(slopes.shape[1])[:: -(-slopes.shape[1] // MOST_UNITS)]
-                dead, saturated = shut[units], slopes[:, units].mean(dim=0) < SATURATED
+                dead, saturated = shut[units], _mostly_flat(slopes[:, units])
                 look.store.add(_sample(look.names.of(visit.module), look.step, kind, len(slopes), dead, saturated))
 
 
@@ -125,7 +125,7 @@ def of_graph(root: Tensor, owners: dict[Tensor, str], step: int) -> Iterator[Uni
         found = torch.cat(slopes)
         two_sided = ACTIVATIONS[name_of(nodes[0])].two_sided
         dead = torch.zeros(width, dtype=torch.bool) if two_sided else (found.abs() < FLAT).all(dim=0)
-        saturated = found.mean(dim=0) < SATURATED if two_sided else torch.zeros(width, dtype=torch.bool)
+        saturated = _mostly_flat(found) if two_sided else torch.zeros(width, dtype=torch.bool)
         hidden = any(node in graph.hidden for node in nodes)
         cut = bool(dead.all()) and hidden and graph.is_cut_by(nodes)
         yield _sample(place, step, kind, len(found), dead, saturated, hidden=hidden, cut=cut)
@@ -141,6 +141,11 @@ def _slopes_of_calls(calls: list[tuple[Node, Node, Tensor]]) -> Iterator[Tensor]
         if kept is None or kept.dim() == 0 or not kept.numel() or _is_other(node):
             continue
         yield activation.slope(_thinned(kept.detach(), _axis(kept, feeding, parameter)))
+
+
+def _mostly_flat(slopes: Tensor) -> Tensor:
+    """Which units are nearly flat at more than half of their inputs."""
+    return 2 * (slopes < SATURATED).sum(dim=0) > len(slopes)
 
 
 def _is_other(node: Node) -> bool:

@@ -17,7 +17,7 @@ class UnitsSample(Sample):
     units      how many were looked at
     inputs     how many inputs of each: rows times time steps or positions
     dead       mask: the slope was 0 at every input; of a gated unit: a gate shut off all of it
-    saturated  mask: the mean slope was below 5 % of the largest that the activation has
+    saturated  mask: at more than half of the inputs the slope was below 5 % of the largest that the activation has
     hidden     whether parameters lie between this activation and the loss; one without is an output
     cut        whether all units are dead and nothing goes round them: no error reaches what lies below
     """
@@ -40,7 +40,7 @@ class Units:
     units      how many were looked at, at most 256 evenly spaced
     inputs     how many inputs of each the samples of the second half have shown
     dead       share of units that let nothing through at any of these inputs; in [0, 1]
-    saturated  share of units whose mean slope was below 5 % of its maximum in most samples; in [0, 1]
+    saturated  share of units whose slope was below 5 % of its maximum at most inputs of most samples; in [0, 1]
     since      training step from which on all samples had as many dead units, and nine tenths as many saturated ones
     hidden     whether parameters lie between this activation and the loss
     cut        whether in the latest sample no unit passed anything and nothing went round them
