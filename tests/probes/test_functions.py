@@ -124,6 +124,19 @@ def test_what_is_meant_is_told_apart(name):
     assert (error > 0.05, found) == (True, design)
 
 
+def test_a_function_that_is_defined_after_the_watch_began_and_evaluated_more_often_than_trained():
+    with Watch(budget=1.0) as watch:
+        forward, backward, _ = WRONG["sign"]
+        net = Net(function(forward, backward))
+        opt = torch.optim.SGD(net.parameters(), lr=0.01)
+        with torch.no_grad():
+            for _ in range(5):
+                net(torch.randn(32, 6))
+        net(torch.randn(32, 6)).square().mean().backward()
+        opt.step()
+        assert [check.error > 0.5 for check in pool(watch.store.samples(Check))] == [True]
+
+
 def test_every_argument_by_itself():
     class Product(Function):
         @staticmethod

@@ -100,6 +100,38 @@ def test_a_layer_that_cuts_by_itself():
     assert is_stream(pairs[0], 40)
 
 
+def test_windows_without_an_error_belong_to_the_stream():
+    """Where nothing is asked for, scripts go on to the next window without a step."""
+    rnn, carried = nn.LSTM(F, H), [None]
+
+    def step(n):
+        for m, part in enumerate(batches(40)[2 * n : 2 * n + 2]):
+            out, state = rnn(part, carried[0])
+            carried[0] = tuple(part.detach() for part in state)
+            if m:
+                out.square().mean().backward()
+
+    found, pairs = run(step, {"rnn": rnn})
+    assert (found[0].length, found[0].seen) == (K, 8 * K)
+    # what comes after the last error is left out
+    assert is_stream(pairs[1], 7 * K)
+    asked = abs(pairs[1].errors).max(axis=(0, 2)) > 0
+    assert asked.reshape(7, K).all(axis=1).tolist() == [True, False, True, False, True, False, True]
+
+
+def test_short_windows_make_longer_pieces():
+    rnn, carried = nn.GRU(F, H), [None]
+
+    def step(n):
+        out, state = rnn(batches(60, 4)[n], carried[0])
+        carried[0] = state.detach()
+        out.square().mean().backward()
+
+    found, pairs = run(step, {"rnn": rnn}, count=40)
+    assert (found[0].length, found[0].seen) == (4, windows.FEWEST_STEPS)
+    assert is_stream(pairs[1], windows.FEWEST_STEPS)
+
+
 def carried_with_its_gradient(rnn, n, state):
     out, h = rnn(batches(60)[2 * n])
     return rnn(batches(60)[2 * n + 1], h)[0] + out, None
@@ -136,7 +168,7 @@ def test_what_is_no_truncation(way):
     assert sum(len(pair.lengths) for pair in pairs) >= 12 * B
 
 
-def cut(value, entered=True, length=3):
+def cut(value, entered=True, length=8):
     from longreach.probes.pairs import Driven
 
     driven = Driven(
@@ -153,9 +185,9 @@ def test_a_gap_in_time_ends_a_piece():
         given += complete
     given += stream.rest()
     assert [(driven.inputs[:, 0, 0].tolist(), step) for driven, step in given] == [
-        ([0.0] * 3, 0),
-        ([1.0] * 3 + [2.0] * 3, 2),
-        ([6.0] * 3 + [7.0] * 3, 7),
+        ([0.0] * 8, 0),
+        ([1.0] * 8 + [2.0] * 8, 2),
+        ([6.0] * 8 + [7.0] * 8, 7),
     ]
     assert stream.rest() == []
 
@@ -180,7 +212,7 @@ def test_states_that_never_go_on_are_not_waited_for():
 
 
 def test_pieces_are_bounded(monkeypatch):
-    monkeypatch.setattr(windows, "MOST_STEPS", 7)
+    monkeypatch.setattr(windows, "MOST_STEPS", 17)
     piece = Piece([cut(1), cut(2)], 0)
     assert not piece.has_room(cut(3))
     assert piece.has_room(cut(3, length=1))

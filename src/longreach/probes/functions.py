@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import Function
 
 from longreach.probes.probe import Look, Probe
 from longreach.quantities.crosscheck import Check
 
-# A function is checked at so many sampled steps, of a step in at most so many calls.
+# A function is checked at so many sampled steps; so many calls of a step wait for their errors, the latest.
 ENOUGH, CALLS = 6, 3
 # Tensors of more numbers than this together would take too long.
 MOST_NUMBERS = 2**19
@@ -125,12 +125,17 @@ class Recorder:
 
     def _record(self, given: tuple[Any, ...], context: Any) -> None:
         with suppress(Exception):
-            if len(self.calls) < CALLS and _can_be_repeated(given) and not torch._C._are_functorch_transforms_active():
+            if _can_be_repeated(given) and not torch._C._are_functorch_transforms_active():
+                waiting = [call for call in self.calls if call.errors is None]
+                if len(waiting) == CALLS:  # the oldest may be of an evaluation, to which no error comes back
+                    self.calls.remove(waiting[0])
                 wanted = tuple(isinstance(part, Tensor) and part.requires_grad for part in given)
                 copies = tuple(part.detach().clone() if isinstance(part, Tensor) else part for part in given)
                 self.calls.append(Call(self.kind, self.place(), copies, wanted, context))
 
     def _came_back(self, context: Any, errors: tuple[Any, ...], returned: Any) -> None:
+        if any(call.errors is not None for call in self.calls):
+            return
         for call in self.calls:
             if call.context is context and context is not None and call.errors is None:
                 found = returned if isinstance(returned, tuple) else (returned,)
@@ -155,16 +160,23 @@ class Functions(Probe):
         self._checked: dict[type[Function], int] = {}
         self._quiet: dict[type[Function], bool] = {}
         self._recorders: list[Recorder] = []
+        self._known = 0  # how many there were when we last looked
 
     def opened(self, look: Look) -> None:
         """Stand in front of those that were not checked often enough."""
-        if not look.with_curves or look.compiled or _with_others():
-            return
-        for kind in own_functions():
-            if self._checked.get(kind, 0) < ENOUGH and self._is_quiet(kind):
-                recorder = Recorder(kind, lambda: _place(look))
-                recorder.start()
-                self._recorders.append(recorder)
+        if look.with_curves and not look.compiled and not _with_others():
+            self._known = len(Function.__subclasses__())
+            listening = {recorder.kind for recorder in self._recorders}
+            for kind in own_functions():
+                if kind not in listening and self._checked.get(kind, 0) < ENOUGH and self._is_quiet(kind):
+                    recorder = Recorder(kind, lambda: _place(look))
+                    recorder.start()
+                    self._recorders.append(recorder)
+
+    def saw(self, look: Look, module: nn.Module, arguments: list[Tensor], results: list[Tensor]) -> None:
+        """Before the first step, a script had yet to define them."""
+        if len(Function.__subclasses__()) != self._known:
+            self.opened(look)
 
     def _is_quiet(self, kind: type[Function]) -> bool:
         if kind not in self._quiet:
@@ -178,6 +190,7 @@ class Functions(Probe):
             recorder.stop()
         for recorder in recorders:
             whole = [call for call in recorder.calls if call.errors is not None]
+            recorder.calls = []
             if whole:
                 self._checked[recorder.kind] = self._checked.get(recorder.kind, 0) + 1
                 with suppress(Exception), untouched_randomness():  # a function may refuse whatever it likes

@@ -166,9 +166,10 @@ class Observer:
             for sentence in trace.unread:
                 self.store.note(sentence)
             looped = {visit.chain.module for visit in chains}
-            visits = [visit for visit in trace.fused if visit.module not in looped and visit.errors]
+            ran = [visit for visit in trace.fused if visit.module not in looped]
+            visits = [visit for visit in ran if visit.errors]
             self._learn(trace, visits, chains)
-            self._collect(trace, visits, chains)
+            self._collect(trace, ran, chains)  # a window without an error of its own may belong to a stream
             if self._with_curves:
                 # of several calls of one layer the last stands for all
                 self._replay_all(list({visit.module: visit for visit in visits}.values()))

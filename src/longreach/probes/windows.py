@@ -16,8 +16,8 @@ from longreach.quantities.windows import Window
 
 State = tuple[Tensor, ...]
 
-# One piece holds so many windows, unless that were more than so many steps or numbers.
-MOST_WINDOWS, MOST_STEPS, MOST_NUMBERS = 8, 1024, 8_000_000
+# One piece holds so many windows, and more of short ones, to make so many steps; at most so many steps and numbers.
+WINDOWS, FEWEST_STEPS, MOST_STEPS, MOST_NUMBERS = 8, 64, 1024, 8_000_000
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Piece:
 
     @property
     def is_full(self) -> bool:
-        """Whether it holds as many calls as it may."""
-        return len(self.cuts) == MOST_WINDOWS
+        """Whether it holds as much as it should."""
+        return len(self.cuts) >= WINDOWS and self.length >= FEWEST_STEPS
 
     def has_room(self, cut: Cut) -> bool:
         """Whether one more call fits in."""
