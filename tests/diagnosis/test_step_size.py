@@ -45,6 +45,7 @@ def test_silent_where_the_run_learns_or_is_too_short_or_nothing_was_seen():
 
 def test_silent_where_no_gradient_came():
     assert step_size(run(updates(0.0, unmoved=math.nan))) == ()
+    assert step_size(run(updates(30.0, unmoved=math.nan)))  # units that a leap has killed
 
 
 def test_silent_where_clipping_or_the_number_format_is_to_blame():

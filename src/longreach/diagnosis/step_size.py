@@ -1,6 +1,7 @@
 """LR503 step-size."""
 
 import math
+from collections.abc import Sequence
 from statistics import median
 
 from longreach.diagnosis.clipping_always_binds import clipping_always_binds
@@ -36,23 +37,23 @@ def step_size(record: Record) -> tuple[Finding, ...]:
     Remedies        a step size larger or smaller by the factor named; for steps too large also clipping
     Papers          Bengio 2012, arXiv 1206.5533, section 3.1; Agarwala et al. 2022 on step sizes and curvature
     """
-    moving = [found for found in record.updates if not math.isnan(found.unmoved)]
-    if not moving or record.steps < FEWEST or not struggles(record):
+    if not record.updates or record.steps < FEWEST or not struggles(record):
         return ()
     severity: Severity = "critical" if stuck(record) else "warning"
-    if _thrown(moving):
-        return (_too_large(moving, severity, record),)
-    furthest = max(moving, key=lambda found: found.moved)
-    if furthest.moved < STILL and not _held_back(record):
+    if _thrown(record.updates):
+        return (_too_large(record.updates, severity, record),)
+    driven = [found for found in record.updates if not math.isnan(found.unmoved)]
+    furthest = max(driven, key=lambda found: found.moved, default=None)
+    if furthest is not None and furthest.moved < STILL and not _held_back(record):
         return (_too_small(furthest, severity, record),)
     return ()
 
 
-def _thrown(moving: list[Updates]) -> bool:
+def _thrown(moving: Sequence[Updates]) -> bool:
     return _middle(moving, "moved") > THROWN or max(_middle(moving, "early"), _middle(moving, "ratio")) > LEAP
 
 
-def _middle(moving: list[Updates], what: str) -> float:
+def _middle(moving: Sequence[Updates], what: str) -> float:
     """The median over matrices; what is not a number has gone beyond all numbers."""
     values = (getattr(found, what) for found in moving)
     return median(math.inf if math.isnan(value) else value for value in values)
@@ -74,7 +75,7 @@ def _too_small(furthest: Updates, severity: Severity, record: Record) -> Finding
     return _finding("too small", summary, factor, furthest, severity, record)
 
 
-def _too_large(moving: list[Updates], severity: Severity, record: Record) -> Finding:
+def _too_large(moving: Sequence[Updates], severity: Severity, record: Record) -> Finding:
     way, leap = _middle(moving, "moved"), max(_middle(moving, "early"), _middle(moving, "ratio"))
     worst = max(moving, key=lambda found: math.inf if math.isnan(found.moved) else found.moved)
     factor = max(10.0, _power_of_ten(max(way / USUAL_WAY, leap / USUAL_STEP)))

@@ -22,7 +22,7 @@ SWING, ENOUGH = -0.4, 100  # a correlation at four standard errors or more below
 def unstable_loss(record: Record) -> tuple[Finding, ...]:
     """The loss jumps, bursts or swings instead of settling.
 
-    Looks at        jumps of the loss that last five steps or more, seen at every step; single steps far above their
+    Looks at        jumps of the loss that last eight steps or so, seen at every step; single steps far above their
                     level; the correlation of neighbouring losses; whose gradient rose first
     Why it matters  one step too far undoes hundreds; what comes after starts anew, from a worse place
     Threshold       beyond the first tenth of the run: three jumps to twice the level and beyond all usual scatter; or

@@ -36,7 +36,7 @@ class Clipping:
     limit   the largest norm, or value, that it allowed last; for clipping of the script's own the norm it leaves
     calls   how often it was called; for the last two, how many sampled steps were compared
     bound   share of them in which the gradient became smaller
-    factor  how many times smaller, geometric mean over those; 1 where there are none
+    factor  how many times smaller: the geometric mean of those, or their median where norms were compared; 1 for none
     """
 
     by: str

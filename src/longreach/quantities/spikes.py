@@ -10,11 +10,11 @@ from longreach.probes.samples import Curve, LayerKey, Sample
 
 # The level of the loss, and how it is scattered, are those of so many steps before.
 WINDOW, FEWEST = 64, 16
-# A jump is twice the level, and this often the distance from the median to the 90th percentile beyond it. Of a loss
-# scattered as the exponential of a normal number, one in a thousand is that high; five steps in a row are not.
+# A jump is twice the level, and this often the distance from the median to the 95th percentile beyond it: more than
+# heavy noise reaches, and more than single examples differ by, of which a few in a hundred may be hard.
 TIMES, SPREADS = 2.0, 8.0
-# The median of so many steps has to be beyond that: a single batch that fits badly is no jump.
-LASTING = 5
+# Of so many steps in a row this part has to be beyond that: a single batch that fits badly is no jump.
+LASTING, MOST = 8, 0.75
 # A gradient has risen when it is so many times its own median of the steps before; before the jump, or soon after.
 RISEN, BEFORE, AFTER = 10.0, 32, 4
 
@@ -99,8 +99,8 @@ class Watcher:
         self._jump.append(loss)
         if len(self._jump) < LASTING:
             return None  # too early to tell
-        high = median(self._jump[:LASTING]) > self.limit
-        if high and len(self._jump) < WINDOW and median(self._jump[-LASTING:]) > self.limit:
+        high = self._beyond(self._jump[:LASTING])
+        if high and len(self._jump) < WINDOW and self._beyond(self._jump[-LASTING:]):
             return None
         found = self._jumped(over=len(self._jump) < WINDOW) if high else None
         self._began = None
@@ -109,9 +109,12 @@ class Watcher:
                 self._usual(value)
         return found
 
+    def _beyond(self, losses: list[float]) -> bool:
+        return sum(loss > self.limit for loss in losses) >= MOST * len(losses)
+
     def finish(self) -> Jump | None:
         """The jump that the run has ended in; None if it has not."""
-        unfinished = self.age >= LASTING
+        unfinished = self.age >= LASTING and self._beyond(self._jump)
         return self._jumped(over=False) if unfinished else None
 
     def _jumped(self, *, over: bool) -> Jump:
@@ -123,7 +126,7 @@ class Watcher:
         if len(self._window) >= FEWEST:
             ordered = sorted(self._window)
             self._level = ordered[len(ordered) // 2]
-            high = ordered[len(ordered) * 9 // 10]
+            high = ordered[len(ordered) * 19 // 20]
             self.limit = max(TIMES * self._level, self._level + SPREADS * (high - self._level))
             if ordered[0] < 0 or not math.isfinite(self.limit):
                 self.limit = math.inf  # a loss below zero has no natural level
