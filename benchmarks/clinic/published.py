@@ -52,8 +52,13 @@ def saturated_activation(diary: Diary) -> bool:
 
 
 def weight_update_ratio(diary: Diary) -> bool:
-    """The ratio of update to weight lies below 1e-8 or above 10."""
-    return any_weight(diary, lambda w: w["ratio"] < 1e-8 or w["ratio"] > 10)
+    """The ratio of update to weight lies below 1e-8 or above 10; of weights, for a bias that begins as 0 has none."""
+    return any(
+        weight["ratio"] < 1e-8 or weight["ratio"] > 10
+        for sample in diary["samples"]
+        for name, weight in sample["weights"].items()
+        if name in sample["kernels"]
+    )
 
 
 def poor_weight_initialization(diary: Diary) -> bool:
