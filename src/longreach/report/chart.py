@@ -41,6 +41,8 @@ def draw(layer: Layer, width: int) -> list[Row]:
     """The chart of one layer, `width` columns wide; empty if there is nothing to draw."""
     reach, need = layer.reach, asked(layer)
     horizon = reach.horizon if reach else max(need.lags, default=0) if need else 0
+    if need and need.lag is not None:
+        horizon = max(horizon, need.lag)  # where gradients are cut, a need may lie beyond
     if horizon < 1:
         return []
     axis = Axis(max(1, width - GUTTER - 2), horizon)
@@ -51,7 +53,8 @@ def draw(layer: Layer, width: int) -> list[Row]:
 
 def _gain_rows(reach: Reach, axis: Axis) -> list[Row]:
     low, high = _scale(reach)
-    values = [_between(reach.lags, reach.log_gain, axis.lag(column)) for column in range(axis.columns)]
+    lags = [axis.lag(column) for column in range(axis.columns)]
+    values = [_between(reach.lags, reach.log_gain, lag) if lag <= reach.horizon else -math.inf for lag in lags]
     levels = [math.nan if math.isnan(v) else (v / math.log(10) - low) / (high - low) for v in values]
     end = axis.column(reach.lag)
     rows = []
