@@ -2,7 +2,7 @@ import dataclasses
 import math
 
 import pytest
-from tests.diagnosis.literals import CHANCE, LEARNT, record
+from tests.diagnosis.literals import CHANCE, LEARNT, layer, reach, record
 
 from longreach.diagnosis.exploding_in_depth import exploding_in_depth
 from longreach.quantities.depth import Depth
@@ -34,6 +34,11 @@ def test_tenfold_without_the_largest_layer(at_start, fires):
 
 def test_a_gain_that_training_brought_is_none_of_its_business():
     assert exploding_in_depth(run((0.0, 0.0, 0.0, 0.0), (0.0, 5.0, 10.0, 15.0), nonfinite=OVERFLOW)) == ()
+
+
+def test_growth_in_time_is_told_of_as_such():
+    grows = layer(reach=reach(149, growth=0.1, log_gain=(0.0, 7.45, 14.9)))
+    assert exploding_in_depth(dataclasses.replace(run((0.0, 3.0, 6.0, 9.0), nonfinite=OVERFLOW), layers=(grows,))) == ()
 
 
 def test_says_where_it_is_largest():

@@ -32,15 +32,16 @@ def run(*depths, loss=CHANCE, chance=0.17, moved=()):
 @pytest.mark.parametrize(
     ("log_gain", "fires"),
     [
-        ((0.0, -4.0, math.log(1e-3), math.log(1e-3) - 4.0 - 1e-9), True),
-        ((0.0, -4.0, math.log(1e-3), math.log(1e-3) - 4.0 + 1e-9), False),
-        ((0.0, -1.0, -2.0, -50.0), False),  # one layer that lets nothing pass
+        ((0.0, -2.0, -4.0, math.log(1e-3) - 1e-9), True),
+        ((0.0, -2.0, -4.0, math.log(1e-3) + 1e-9), False),
+        ((0.0, -5.0, -10.0, -20.0 + 1e-9), True),
+        ((0.0, -5.0, -10.0, -20.0 - 1e-9), False),  # one layer that takes more than all others together
         ((0.0, -4.0, -8.0, -math.inf), False),
         ((0.0, -4.0, -8.0, math.nan), False),
         ((0.0,), False),
     ],
 )
-def test_a_thousandth_without_the_worst_layer(log_gain, fires):
+def test_less_than_a_thousandth_and_not_by_one_layer_alone(log_gain, fires):
     assert bool(vanishing_in_depth(run(depth(log_gain)))) is fires
 
 

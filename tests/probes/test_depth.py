@@ -135,16 +135,22 @@ def pooled(pooling):
     [
         lambda x: x.mean(1),
         lambda x: x.sum(1) / 40,
-        lambda x: x.sum(1),
+        lambda x: (x * torch.ones(40, 1, dtype=torch.float64)).sum(1) / torch.full((3, 1), 40.0, dtype=torch.float64),
         lambda x: x[:, -1],
         lambda x: x.amax(1),
         lambda x: F.avg_pool1d(x.transpose(1, 2), 8).mean(2),
     ],
 )
-def test_what_pooling_does_to_a_norm_is_left_out(pooling):
+def test_what_pooling_takes_off_a_norm_is_left_out(pooling):
     model = pooled(pooling)
     _, gain = curve(model, model(inputs(3, 40, 6)).square().sum())
     assert gain == pytest.approx([0.0, 0.0, 0.0], abs=1e-12)
+
+
+def test_what_a_sum_adds_to_it_counts():
+    model = pooled(lambda x: x.sum(1))
+    _, gain = curve(model, model(inputs(3, 40, 6)).square().sum())
+    assert gain == pytest.approx([0.0, 0.5 * math.log(40), 0.5 * math.log(40)], abs=1e-12)
 
 
 def test_a_network_drawn_after_he_keeps_gains_near_one_whatever_its_widths():

@@ -3,7 +3,7 @@
 import math
 from itertools import pairwise
 
-from longreach.diagnosis.exploding_in_time import broke
+from longreach.diagnosis.exploding_in_time import broke, exploding_in_time
 from longreach.diagnosis.finding import Finding, Severity
 from longreach.diagnosis.learning import course, left, struggles
 from longreach.diagnosis.loss_trend import jump
@@ -28,11 +28,14 @@ def exploding_in_depth(record: Record) -> tuple[Finding, ...]:
     Severity        critical if numbers became NaN or infinite, if the loss jumped to 10 times its level after the first
                     tenth of the run, or if it ended at 10 times chance; a warning at a gain of 100 where most of the
                     task is left to learn
-    Stays silent    where the run shows nothing of it; where what is not finite came in with the data
+    Stays silent    where the run shows nothing of it; where what is not finite came in with the data; where the growth
+                    is one in time (LR102), which every recurrent layer of a stack shows once more
     Blind to        weights that grow in training (LR501, LR503); what LR201 is blind to
     Remedies        a start that keeps a gradient's size, normalisation, and a limit on the gradient
     Papers          Glorot & Bengio 2010; Hanin & Rolnick 2018; Zhang, Dauphin & Ma 2019 (Fixup)
     """
+    if exploding_in_time(record):
+        return ()
     return tuple(finding for depth in record.depth if (finding := _judge(depth, record)))
 
 

@@ -4,7 +4,7 @@
 
 z_l is what layer l puts out: of a plain layer what its weights make, before the activation; of a residual block the
 sum. The products run on the live graph, from station to station of its trunk, with the norm taken out at each. What a
-pooling does to a norm (a mean over S places divides it by √S, and the weights below it are shared by as many) is left
+pooling takes off a norm (a mean over S places divides it by √S, and the weights below it are shared by as many) is left
 out: it says nothing of a fault. In a network whose weights are drawn with variance 1 / fan-in, and 2 / fan-in before a
 rectifier (Glorot & Bengio 2010; He et al. 2015), whatever the widths are, gain is about 1 throughout.
 """
@@ -40,7 +40,7 @@ class Border:
     """A place between two products.
 
     layer    its name, if it is the output of a layer
-    counted  whether what lies above it, up to the border before, is part of the gain
+    counted  whether what a norm loses above it, up to the border before, is part of the gain
     """
 
     edge: GradientEdge
@@ -120,7 +120,7 @@ def along(stations: list[Station], names: Names) -> list[Border]:
     counted = True
     for number, station in enumerate(run):
         layer = called.get(number)
-        if layer is not None or station.reduces or not counted:
+        if layer is not None or station.reduces == counted:
             borders.append(Border(station.edge, layer, counted))
             counted = not station.reduces
     return borders
@@ -188,7 +188,8 @@ def send(borders: list[Border], generator: torch.Generator) -> tuple[float, ...]
             if arrived is None:
                 return None
             norm = log_norm(arrived)
-            total += norm - size if there.counted or not math.isfinite(norm) else 0.0
+            change = norm - size
+            total += max(change, 0.0) if math.isfinite(change) and not there.counted else change
             if math.isfinite(norm):
                 cotangent = renewed(arrived)
                 size = log_norm(cotangent)
