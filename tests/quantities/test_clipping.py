@@ -21,8 +21,8 @@ def test_counts_beyond_the_first_tenth():
     assert found.factor == pytest.approx(math.e**2)
 
 
-# beyond step 100: 900 calls, of which 450 bound, each by a factor of e²
-CUMULATIVE = [(0, 1, 1, 50.0), (100, 101, 90, 500.0), (500, 501, 300, 920.0), (999, 1001, 540, 1400.0)]
+# beyond step 99: 900 calls, of which 450 bound, each by a factor of e²
+CUMULATIVE = [(0, 1, 1, 50.0), (99, 101, 90, 500.0), (500, 501, 300, 920.0), (999, 1001, 540, 1400.0)]
 
 
 def test_a_short_run_counts_everything():

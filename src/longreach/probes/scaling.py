@@ -21,7 +21,8 @@ class ScalerListener:
         self.factor = 1.0
         self._known = self._stepped = False
         self._steps = self._skipped = 0
-        self._made: list[tuple[weakref.ref[Tensor], Tensor]] = []  # scaled losses of this step, and what they were
+        # scaled losses of this step that have not been sent back, call by call, and what they were
+        self._made: list[list[tuple[weakref.ref[Tensor], Tensor]]] = []
         self._written: Scaling | None = None
 
     def heard_scale(self, scaled: Any, scaler: torch.amp.GradScaler, outputs: Any) -> None:
@@ -29,11 +30,11 @@ class ScalerListener:
         if not scaler.is_enabled():
             return
         both = (outputs, scaled) if isinstance(outputs, (list, tuple)) else ([outputs], [scaled])
-        for before, after in zip(*both, strict=False):
-            if isinstance(before, Tensor) and isinstance(after, Tensor):
-                self._made.append((weakref.ref(after), before.detach()))
-                if not self._known or after.device.type == "cpu":
-                    self.factor, self._known = scaler.get_scale(), True
+        pairs = [(a, b) for a, b in zip(*both, strict=False) if isinstance(a, Tensor) and isinstance(b, Tensor)]
+        if pairs:
+            self._made.append([(weakref.ref(after), before.detach()) for before, after in pairs])
+            if not self._known or pairs[0][0].device.type == "cpu":
+                self.factor, self._known = scaler.get_scale(), True
 
     def before_step(self, scaler: torch.amp.GradScaler, *_: Any, **__: Any) -> None:
         """The scaler is about to look whether all gradients are finite, which waits for the device anyway."""
@@ -53,12 +54,13 @@ class ScalerListener:
 
     def unscaled(self, root: Tensor) -> tuple[Tensor, bool]:
         """(the loss as the script has computed it, whether `root` is that loss scaled)."""
-        for made, before in self._made:
-            if made() is root:
-                return before, True
-        # a sum of scaled losses is scaled as well
-        alive = any(made() is not None for made, _ in self._made)
-        return (root.detach() / self.factor, True) if alive else (root.detach(), False)
+        for call in self._made:
+            for made, before in call:
+                if made() is root:
+                    self._made.remove(call)
+                    return before, True
+        # what is made of scaled losses is scaled as well
+        return (root.detach() / self.factor, True) if self._made else (root.detach(), False)
 
     def step_over(self) -> None:
         """The losses of this step are done with."""

@@ -64,9 +64,10 @@ def pool(samples: dict[str, list[Clip]], gradients: Gradients | None, steps: int
 
 def _of_norm(samples: Sequence[Clip], steps: int) -> Clipping:
     last = samples[-1]
-    start = next((sample for sample in samples if sample.step >= EARLY * steps), last)
     calls, bound, log_cut = last.calls, last.bound, last.log_cut
-    if start.calls < last.calls:
+    before = [sample for sample in samples[:-1] if sample.step < EARLY * steps]
+    if before:
+        start = before[-1]
         calls, bound, log_cut = calls - start.calls, bound - start.bound, log_cut - start.log_cut
     factor = math.exp(min(log_cut / bound, 700.0)) if bound else 1.0
     return Clipping(NORM, last.limit, calls, bound / calls if calls else 0.0, factor)
