@@ -9,7 +9,7 @@ from longreach.record import Record
 OFFSET = 10.0  # deviations
 SPREAD = 100.0  # between the deviations of features
 LARGE, SMALL = 100.0, 0.01  # root mean square
-REMEDIES = ("standardise the inputs", "batch-norm", "layer-norm")
+REMEDIES = ("batch-norm", "layer-norm")
 
 
 def badly_scaled_input(record: Record) -> tuple[Finding, ...]:
@@ -64,6 +64,6 @@ def _finding(given: Input, says: str, record: Record) -> Finding:
         "mean": given.mean,
         "deviation": given.deviation,
     }
-    summary = f"{says} {course(record)}"
+    summary = f"{says} {course(record)} Subtract each feature's mean and divide by its deviation."
     severity: Severity = "critical" if stuck(record) else "warning"
     return Finding("LR602", "badly-scaled-input", severity, named(given.module), summary, evidence, REMEDIES)
