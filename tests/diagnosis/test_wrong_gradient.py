@@ -69,6 +69,13 @@ def test_of_several_parts_the_worst_is_told_and_a_wrong_one_before_one_that_may_
     assert finding.evidence["part"] == "weight"
 
 
+def test_a_function_is_told_once_and_a_module_by_its_place():
+    twice = [replace(WRONG, place=place) for place in ("net.0", "net.1")]
+    assert len(judged(*twice)) == 1
+    twice = [replace(REPLAY, place=place) for place in ("net.0", "net.1")]
+    assert [finding.where for finding in judged(*twice)] == ["net.0", "net.1"]
+
+
 def test_the_sign_is_named():
     (finding,) = judged(replace(WRONG, ratio=-1.0, error=1.0))
     assert "off by 100% in 5 sampled steps, and its sign is reversed" in finding.summary

@@ -3,7 +3,8 @@
 import math
 
 from longreach.diagnosis.finding import Finding, Severity
-from longreach.diagnosis.loss_trend import fall, solved
+from longreach.diagnosis.learning import solved
+from longreach.diagnosis.loss_trend import fall
 from longreach.diagnosis.stacks import named
 from longreach.diagnosis.wording import counted, percent
 from longreach.quantities.crosscheck import Crosscheck
@@ -35,7 +36,7 @@ def wrong_gradient(record: Record) -> tuple[Finding, ...]:
     """
     wrong: dict[tuple[str, str], Crosscheck] = {}
     for check in record.crosschecks:
-        key = (check.place, check.subject)
+        key = (check.place if check.against == "replay" else "", check.subject)
         if check.error >= DOUBTFUL and check.design != "identity":
             wrong[key] = max(wrong.get(key, check), check, key=lambda found: (not found.design, found.error))
     return tuple(_finding(check, record) for check in wrong.values())
@@ -56,7 +57,7 @@ def _finding(check: Crosscheck, record: Record) -> Finding:
 
 
 def _severity(check: Crosscheck, record: Record) -> Severity:
-    if check.design or check.error < WRONG or solved(record.loss):
+    if check.design or check.error < WRONG or solved(record):
         return "info"
     lost = fall(record.loss)
     return "critical" if check.error >= GRAVE and lost is not None and lost < FALLING else "warning"

@@ -50,6 +50,7 @@ KEEPING = (list, dict, set, logging.Logger, io.IOBase)
 class Call:
     """One call of a custom function in the script's own pass.
 
+    module    the module in whose call it was made
     given     what it was given, tensors copied
     wanted    whether a gradient of each is wanted
     errors    what came to its outputs on the way back, None before that
@@ -57,7 +58,7 @@ class Call:
     """
 
     kind: type[Function]
-    place: str
+    module: nn.Module | None
     given: tuple[Any, ...]
     wanted: tuple[bool, ...]
     context: Any = None
@@ -70,7 +71,7 @@ class Recorder:
     """Stands in front of a function's forward and backward while a sampled step lasts. It only listens."""
 
     kind: type[Function]
-    place: Callable[[], str]
+    running: Callable[[], nn.Module | None]
     calls: list[Call] = field(default_factory=list)
     _undo: list[Callable[[], None]] = field(default_factory=list)
 
@@ -131,7 +132,7 @@ class Recorder:
                     self.calls.remove(waiting[0])
                 wanted = tuple(isinstance(part, Tensor) and part.requires_grad for part in given)
                 copies = tuple(part.detach().clone() if isinstance(part, Tensor) else part for part in given)
-                self.calls.append(Call(self.kind, self.place(), copies, wanted, context))
+                self.calls.append(Call(self.kind, self.running(), copies, wanted, context))
 
     def _came_back(self, context: Any, errors: tuple[Any, ...], returned: Any) -> None:
         if any(call.errors is not None for call in self.calls):
@@ -169,7 +170,7 @@ class Functions(Probe):
             listening = {recorder.kind for recorder in self._recorders}
             for kind in own_functions():
                 if kind not in listening and self._checked.get(kind, 0) < ENOUGH and self._is_quiet(kind):
-                    recorder = Recorder(kind, lambda: _place(look))
+                    recorder = Recorder(kind, lambda: look.trace.running)
                     recorder.start()
                     self._recorders.append(recorder)
 
@@ -194,7 +195,9 @@ class Functions(Probe):
             if whole:
                 self._checked[recorder.kind] = self._checked.get(recorder.kind, 0) + 1
                 with suppress(Exception), untouched_randomness():  # a function may refuse whatever it likes
-                    for check in checks(whole[0], look.step, look.generator):
+                    module = whole[0].module
+                    place = "" if module is None else look.names.of(module)  # the first step teaches names at its end
+                    for check in checks(whole[0], place, look.step, look.generator):
                         look.store.add(check)
 
 
@@ -218,34 +221,34 @@ def _home(kind: type[Function]) -> str:
     return "torch" if backward is None else getattr(backward, "__module__", "torch").split(".")[0]
 
 
-def checks(call: Call, step: int, generator: torch.Generator) -> Iterator[Check]:
+def checks(call: Call, place: str, step: int, generator: torch.Generator) -> Iterator[Check]:
     """One for each argument that a gradient came back to."""
     repeated = _repeatable(call)
     if repeated is None:
         return
-    for place, gradient in enumerate(call.returned):
-        argument = call.given[place] if place < len(call.given) else None
-        if gradient is None or not isinstance(argument, Tensor) or not call.wanted[place] or not argument.numel():
+    for at, gradient in enumerate(call.returned):
+        argument = call.given[at] if at < len(call.given) else None
+        if gradient is None or not isinstance(argument, Tensor) or not call.wanted[at] or not argument.numel():
             continue
-        probe = Probing(repeated, place, generator)
+        probe = Probing(repeated, at, generator)
         found = probe.compare(gradient)
         if found is None:
             continue
         error, ratio = found
         design = ""
         if error > NOTABLE.get(argument.dtype, NOTABLE_ELSE):
-            if repeated.is_identity(place):
+            if repeated.is_identity(at):
                 design = "identity"
             elif probe.is_flat() or repeated.is_stepped() or probe.agrees_where_it_moves():
                 design = "straight-through"
             elif probe.is_tiny() and repeated.is_right_in_double(probe):
                 continue  # the script's precision cannot tell such numbers from 0
         yield Check(
-            place=call.place,
+            place=place,
             step=step,
             subject=call.kind.__name__.removeprefix(REGISTERED),
             against="differences",
-            part=_name_of(call.kind, place),
+            part=_name_of(call.kind, at),
             shape="x".join(map(str, argument.shape)) or "scalar",
             dtype=str(argument.dtype).removeprefix("torch."),
             error=error,
@@ -451,11 +454,6 @@ def _can_be_repeated(given: tuple[Any, ...]) -> bool:
     rest = [part for part in given if not isinstance(part, Tensor)]
     dense = all(t.layout == torch.strided and not t.is_complex() and t.device.type != "meta" for t in tensors)
     return dense and sum(t.numel() for t in tensors) <= MOST_NUMBERS and all(map(known, rest))
-
-
-def _place(look: Look) -> str:
-    module = look.trace.running
-    return "" if module is None else look.names.of(module)
 
 
 def _with_others() -> bool:

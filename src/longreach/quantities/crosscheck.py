@@ -36,6 +36,7 @@ class Check(Sample):
 class Crosscheck:
     """All comparisons of one part of one subject. Medians over samples; the other fields are those of `Check`.
 
+    place     of an autograd function, which may be called in many modules, one of them
     samples   how many comparisons there were
     """
 
@@ -52,11 +53,12 @@ class Crosscheck:
 
 
 def pool(samples: dict[str, list[Check]]) -> tuple[Crosscheck, ...]:
-    """One for each place, subject and part, in the order they were met."""
+    """One for each function or module, and part of it, in the order they were met."""
     groups: dict[tuple[str, ...], list[Check]] = {}
     for found in samples.values():
         for check in found:
-            groups.setdefault((check.place, check.subject, check.against, check.part), []).append(check)
+            place = check.place if check.against == "replay" else ""
+            groups.setdefault((place, check.subject, check.against, check.part), []).append(check)
     return tuple(_pooled(found) for found in groups.values())
 
 
@@ -64,7 +66,7 @@ def _pooled(found: Sequence[Check]) -> Crosscheck:
     last = found[-1]
     middle = sorted(found, key=lambda check: check.error)[len(found) // 2]
     return Crosscheck(
-        place=last.place,
+        place=middle.place,
         subject=last.subject,
         against=last.against,
         part=last.part,
