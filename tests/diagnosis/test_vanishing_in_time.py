@@ -127,3 +127,21 @@ def test_a_whole_model_that_reaches_less_far_than_its_data_need():
         "however long they train."
     )
     assert not vanishing_in_time(record(whole(31, 31)))
+
+
+@pytest.mark.parametrize(
+    ("chance", "severity"),
+    [(0.17, "critical"), (0.35, "critical"), (0.36, "info"), (3.2, "info"), (3.6, None), (None, "critical")],
+)
+def test_a_loss_beside_that_of_a_constant_answer_tells_how_much_is_left(chance, severity):
+    """The loss of these records stays at 0.17."""
+    run = replace(record(layer(reach=reach(11), need=need(140))), chance=chance)
+    found = vanishing_in_time(run)
+    assert [finding.severity for finding in found] == ([severity] if severity else [])
+
+
+def test_a_fall_from_a_bad_start_does_not_pass_for_solving():
+    from_afar = LossCurve(tuple(range(100)), (300.0,) * 10 + (3.0,) * 90)
+    run = record(layer(reach=reach(11), need=need(140)), loss=from_afar)
+    assert vanishing_in_time(run) == ()
+    assert vanishing_in_time(replace(run, chance=1.0))

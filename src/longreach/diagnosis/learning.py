@@ -7,7 +7,8 @@ The loss of the best constant answer (`Record.chance`) does. Where it is not kno
 import math
 from statistics import median
 
-from longreach.diagnosis.loss_trend import fall, solved
+from longreach.diagnosis import loss_trend
+from longreach.diagnosis.loss_trend import SOLVED, fall
 from longreach.record import Record
 
 NOTHING = 0.9  # of chance: what is gained may be the frequencies of the classes in a batch, or noise
@@ -26,12 +27,21 @@ def left(record: Record) -> float | None:
     return median(values[-max(1, len(values) // 4) :]) / record.chance
 
 
+def solved(record: Record) -> bool:
+    """Whether there is nothing left to gain: a loss of at most 5 % of chance, or, without that, of its own start.
+
+    A start can be so bad that merely learning the mean of the targets looks like solving; chance cannot be fooled so.
+    """
+    share = left(record)
+    return share <= SOLVED if share is not None else loss_trend.solved(record.loss)
+
+
 def stuck(record: Record) -> bool:
     """Whether a run has learned next to nothing. False where it cannot be judged."""
     share, lost = left(record), fall(record.loss)
     if share is not None:
         return share >= NOTHING
-    return lost is not None and lost < FALLEN and not solved(record.loss)
+    return lost is not None and lost < FALLEN and not solved(record)
 
 
 def struggles(record: Record) -> bool:

@@ -1,7 +1,8 @@
 """LR601 no-signal."""
 
 from longreach.diagnosis.finding import Finding
-from longreach.diagnosis.loss_trend import fall, solved
+from longreach.diagnosis.learning import solved
+from longreach.diagnosis.loss_trend import fall
 from longreach.diagnosis.stacks import Stack, asked, named, stacks, useful
 from longreach.diagnosis.wording import percent
 from longreach.record import Need, Record
@@ -27,7 +28,7 @@ def no_signal(record: Record) -> tuple[Finding, ...]:
     lost = fall(record.loss)
     needs = [need for layer in record.layers for need in (asked(layer), layer.need_start)]
     seen = any(need and need.lag is not None for need in needs)
-    if seen or lost is None or lost > FALLEN or solved(record.loss):
+    if seen or lost is None or lost > FALLEN or solved(record):
         return ()
     modules = {stack.module: (test, stack) for stack in everything if (test := _sharpest(stack))}
     return tuple(_finding(stack, test, lost) for test, stack in modules.values())

@@ -1,7 +1,8 @@
 """LR502 reached-but-unlearned."""
 
 from longreach.diagnosis.finding import Finding
-from longreach.diagnosis.loss_trend import fall, solved
+from longreach.diagnosis.learning import solved
+from longreach.diagnosis.loss_trend import fall
 from longreach.diagnosis.stacks import Stack, stacks
 from longreach.diagnosis.truncated_too_short import beyond_window
 from longreach.diagnosis.wording import counted, percent
@@ -29,7 +30,7 @@ def reached_but_unlearned(record: Record) -> tuple[Finding, ...]:
     Papers          Zucchet & Orvieto 2024, arXiv 2405.21064
     """
     lost = fall(record.loss)
-    if lost is None or lost >= FALLEN or record.steps < FEWEST_STEPS or solved(record.loss):
+    if lost is None or lost >= FALLEN or record.steps < FEWEST_STEPS or solved(record):
         return ()
     reached = (stack for stack in stacks(record) if beyond_window(stack, record) is None)
     return tuple(finding for stack in reached if (finding := _judge(stack, lost)))

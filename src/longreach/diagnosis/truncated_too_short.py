@@ -3,7 +3,8 @@
 import math
 
 from longreach.diagnosis.finding import Finding, Severity
-from longreach.diagnosis.loss_trend import fall, solved
+from longreach.diagnosis.learning import solved
+from longreach.diagnosis.loss_trend import fall
 from longreach.diagnosis.stacks import Stack, stacks
 from longreach.diagnosis.wording import counted, percent
 from longreach.quantities.windows import Windows
@@ -31,7 +32,7 @@ def truncated_too_short(record: Record) -> tuple[Finding, ...]:
                     dependency and a quarter more, so that more than its last step hears of it
     Papers          Williams & Peng 1990; Tallec & Ollivier 2017, arXiv 1705.08209, on what truncation loses
     """
-    if solved(record.loss):
+    if solved(record):
         return ()
     fallen = fall(record.loss) or 0.0
     return tuple(finding for stack in stacks(record) if (finding := _judge(stack, record, fallen)))

@@ -1,7 +1,8 @@
 """LR101 vanishing-in-time."""
 
 from longreach.diagnosis.finding import Finding, Severity
-from longreach.diagnosis.loss_trend import fall, solved
+from longreach.diagnosis.learning import MOST, left, solved
+from longreach.diagnosis.loss_trend import fall
 from longreach.diagnosis.stacks import Stack, stacks
 from longreach.diagnosis.wording import counted, percent
 from longreach.record import Reach, Record
@@ -25,9 +26,10 @@ def vanishing_in_time(record: Record) -> tuple[Finding, ...]:
     Threshold       need > reach. Each carries its own: reach the gain at which it ends, need the level of its test.
                     A warning instead of critical where the loss falls all the same, by a fifth from the first
                     quarter of the run to the last: most of the task may lie within reach; and where the other direction
-                    of the module has a need within its own reach: the same input may be learned from that side
+                    of the module has a need within its own reach: the same input may be learned from that side. Info
+                    where the loss is known to be less than half of that of the best constant answer
     Stays silent    where nothing is needed beyond reach: there a short reach does no harm; where the gradient did not
-                    fade within the horizon; where the loss fell to 5 % of its start: the small error of a solved task
+                    fade within the horizon; where the loss fell to 5 % of chance: the small error of a solved task
                     may still depend on far inputs, with nothing to gain; where a layer's reach could not be measured;
                     where the whole model reaches as far as the layer's data need, by a way round the layer
     Blind to        dependencies that show only when two far inputs are read together, unless the deep test looked for
@@ -36,11 +38,10 @@ def vanishing_in_time(record: Record) -> tuple[Finding, ...]:
     Remedies        by the kind of the layer: a start that keeps the gradient's size, gates, shorter ways back in time
     Papers          Hochreiter 1991; Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013
     """
-    if solved(record.loss):
+    if solved(record):
         return ()
     everything = stacks(record)
-    fallen = fall(record.loss) or 0.0
-    return tuple(finding for stack in everything if (finding := _judge(stack, everything, fallen)))
+    return tuple(finding for stack in everything if (finding := _judge(stack, everything, record)))
 
 
 def beyond_reach(stack: Stack) -> bool:
@@ -51,7 +52,7 @@ def beyond_reach(stack: Stack) -> bool:
     return carrier.reach.lag < min(need.lag, carrier.reach.horizon)
 
 
-def _judge(stack: Stack, everything: tuple[Stack, ...], fallen: float) -> Finding | None:
+def _judge(stack: Stack, everything: tuple[Stack, ...], record: Record) -> Finding | None:
     need, carrier = stack.need, stack.carrier
     if not beyond_reach(stack) or carrier is None or carrier.reach is None or need is None or need.lag is None:
         return None
@@ -59,7 +60,11 @@ def _judge(stack: Stack, everything: tuple[Stack, ...], fallen: float) -> Findin
         return None
     reach = carrier.reach
     covered = any(_hears(other) for other in everything if other.module == stack.module and other != stack)
+    fallen = fall(record.loss) or 0.0
     severity: Severity = "warning" if covered or fallen >= STILL_LEARNING else "critical"
+    share = left(record)
+    if share is not None and share <= MOST:
+        severity = "info"
     summary = (
         f"The error still depends on the input {counted(need.lag, 'step')} back{_together(stack)}, which the network "
         f"has not learned to use. {_fading(stack, reach)}: the weights hardly hear of that input, however long they "
@@ -67,6 +72,8 @@ def _judge(stack: Stack, everything: tuple[Stack, ...], fallen: float) -> Findin
     )
     if fallen >= STILL_LEARNING:
         summary += f" What lies within reach is being learned: the loss fell by {percent(fallen)}."
+    if share is not None and share <= MOST:
+        summary += f" Most is learned all the same: the loss is {percent(share)} of that of the best constant answer."
     if covered:
         summary += " The module also reads the sequence from the other side, which may learn it instead."
     evidence = {

@@ -23,7 +23,7 @@ REMEDIES = {
     "nesterov": "train with momentum that looks ahead",
     "orthogonal-init": "start with weights that keep a gradient's size",
     "relu": "use ReLU, whose slope is 1 where it is not 0",
-    "residual": "add each layer's input to its output, so that gradients pass by it",
+    "residual": "add each layer's input to what it gives, a straight way",
     "rmsprop": "scale each weight's steps to its usual gradient",
     "selu": "use an activation that keeps its units' size by itself",
     "skip": "add connections that jump over many steps at once",
