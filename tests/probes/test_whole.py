@@ -236,7 +236,7 @@ OUTPUTS = {
 }
 
 
-@pytest.mark.parametrize("size", [(6, 20), (9, 9), (4, 5)], ids=str)
+@pytest.mark.parametrize("size", [(6, 20), (17, 17), (4, 16)], ids=str)
 @pytest.mark.parametrize("leave", OUTPUTS, ids=str)
 @pytest.mark.parametrize("arrive", ["row, time", "time, row"])
 def test_rows_and_time_are_told_apart_by_who_influences_whom(arrive, leave, size):
@@ -324,8 +324,9 @@ def test_nothing_is_said_of_models_in_which_no_step_sees_another():
         (nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)), torch.randn(B, 4)),
         (nn.Sequential(nn.Flatten(), nn.Linear(T * 4, 2)), torch.randn(B, T, 4)),
         (nn.Sequential(nn.Conv2d(1, 3, 3), nn.Flatten(), nn.LazyLinear(2)), torch.randn(B, 1, 9, 9)),
+        (nn.Sequential(nn.Linear(4, 4), nn.Flatten(), nn.Linear(60, 2)), torch.randn(B, 15, 4)),
     ],
-    ids=["mlp", "flattened", "image"],
+    ids=["mlp", "flattened", "image", "nodes"],
 )
 def test_nothing_is_said_of_what_is_no_sequence_model(model, x):
     model(x)

@@ -7,10 +7,8 @@ rows, each at its own step, to all their inputs at once, and so to all lags.
 
 import sys
 import weakref
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._C._autograd import _top_saved_tensors_default_hooks  # type: ignore[import]
@@ -18,22 +16,21 @@ from torch._C._autograd import _top_saved_tensors_default_hooks  # type: ignore[
 from longreach.probes import tails
 from longreach.probes.axes import Layout, Search, layouts
 from longreach.probes.entrance import Calls, Entrance, exit_of
-from longreach.probes.fused import last_error_step
-from longreach.probes.lags import lag_grid
 from longreach.probes.pairs import Narrow, paired
 from longreach.probes.probe import Look, Probe
 from longreach.probes.reach import reach_of
-from longreach.probes.rerun import Call, Rerun, autocast_of, cannot_be_rerun
+from longreach.probes.rerun import Call, autocast_of, cannot_be_rerun
 from longreach.probes.samples import Curve, LayerKey
+from longreach.probes.way import Way, matches, measure, padding, steps_of
 
-# Rows that a gradient is sent into, and rows that give pairs to the need test.
-ANCHORS, PAIR_ROWS = 16, 64
+# Fewer steps are the nodes of a graph, the columns of a table or the channels of a signal as often as they are time.
+FEWEST_STEPS = 16
+# Rows that give pairs to the need test.
+PAIR_ROWS = 64
 # Outputs of a step that the errors are read at; of more (a vocabulary), those with the largest errors.
 MOST_OUTPUTS = 64
 # Numbers of one step's errors that are copied, unless that were fewer rows than this.
 MOST_NUMBERS, FEWEST_ROWS = 4_000_000, 8
-# Share of the largest influence below which another may be rounding: 16 units in the last place, and at most this.
-MOST_ROUNDING = 1e-5
 # After so many steps with curves in which a model reached no farther than its recurrent layers, it is left to them.
 PATIENCE = 2
 
@@ -50,7 +47,7 @@ class Plan:
 
     place    which of its results leaves
     source   the module that is given the data, and which of its tensors they are
-    ahead    whether outputs depend on later inputs too; None where the output has no time axis
+    ahead    whether outputs depend on later inputs too; None before it was measured
     outputs  those outputs of a step that errors are read at; None for all
     dull     steps with curves in a row in which it reached no farther than its recurrent layers
     """
@@ -96,7 +93,8 @@ class Whole(Probe):
     Cost       two products on the live graph, four at most the first time, each about the part of a backward pass that
                leads to the inputs; a forward pass of the first module where that may mix steps
     Left out   models compiled, checkpointed, or trained by several processes; outputs that no error arrives at;
-               inputs of other than three axes (two for token ids); models in which no step sees another
+               inputs of other than three axes (two for token ids) or fewer than 16 steps; models in which no step
+               sees another
     Source     Luo, Li, Urtasun & Zemel 2016, arXiv 1701.04128, for the effective receptive field
     """
 
@@ -117,9 +115,7 @@ class Whole(Probe):
         if look.compiled or not results:
             return
         self._packed |= _top_saved_tensors_default_hooks(True) is not None
-        call = _call(look, module, arguments, results)
-        self._calls.add(call, outermost=module in look.trace.roots)
-        self._latest[module] = call
+        self._calls.add(_call(look, module, arguments, results), outermost=module in look.trace.roots)
 
     def followed(self, look: Look, module: nn.Module, arguments: list[Tensor], results: list[Tensor]) -> None:
         """A module at which a sequence is known to enter or to leave."""
@@ -130,9 +126,12 @@ class Whole(Probe):
         if look.with_curves:
             self._measure(look, root, gradient)
         elif self._visit is None:
-            called = ((self._plans.get(module), call) for module, call in self._latest.items())
-            for plan, call in ((plan, call) for plan, call in called if plan and plan.dull < PATIENCE):
-                self._visit = self._await_errors(look, plan, call)
+            for module, call in self._latest.items():
+                plan = self._plans.get(module)
+                entered = plan.source[0]() if plan and plan.dull < PATIENCE else None
+                source = self._latest.get(entered) if entered is not None else None
+                if plan is not None and source is not None:
+                    self._visit = self._await_errors(look, plan, call, source)
         self._calls, self._latest = Calls(), {}
 
     def after_backward(self, look: Look) -> None:
@@ -168,29 +167,32 @@ class Whole(Probe):
             return
         look.silence()
         found = exit_of(calls, root, gradient)
-        if found is None or isinstance(found[0].module, nn.RNNBase):
+        if found is None or any(found[0].module is visit.module for visit in look.trace.fused):
             return
         call, place, error = found
         known = self._plans.get(call.module)
         if call.module in self._refused or (known and known.dull >= PATIENCE):
             return
         way = Way(entrances, call.results[place])
-        plan = known if known and way.fits(known.layout) else self._plan(look, call, place, way)
+        fits = known is not None and matches(known.layout, way.data, way.output)
+        plan = known if fits else self._plan(look, call, place, way)
         if plan is None:
             return
-        curves = measure(way, plan, error, look)
-        if not curves:
+        directions = ("forward", "reverse") if plan.ahead is None and plan.layout.stepwise else plan.directions
+        curves = measure(way, plan.layout, error, directions, look.step, look.generator)
+        if "forward" not in curves:
             self._plans.pop(call.module, None)
             self._refused.add(call.module)
             return
         self._plans[call.module] = plan
+        plan.ahead = plan.ahead or "reverse" in curves
         for direction, curve in curves.items():
             look.store.add_curve(LayerKey(**{**vars(plan.key), "direction": direction}), curve)
         self._measured.append((plan, curves["forward"]))
         look.follow(call.module)
         look.follow(entrances[0].call.module)
         if plan.dull < PATIENCE:
-            self._visit = self._await_errors(look, plan, call)
+            self._visit = self._await_errors(look, plan, call, entrances[0].call)
 
     def _cannot(self, look: Look, entrances: list[Entrance]) -> bool:
         """Whether a product on the graph, or a copy of the first module, might be noticed."""
@@ -208,11 +210,12 @@ class Whole(Probe):
             look.store.note(reason)
         return reason is not None
 
-    def _plan(self, look: Look, call: Call, place: int, way: "Way") -> Plan | None:
+    def _plan(self, look: Look, call: Call, place: int, way: Way) -> Plan | None:
         output, data = call.results[place], way.data
         candidates = layouts(way.entrances[0].axes, tuple(data.shape), tuple(output.shape))
         layout = Search(output, tuple(data.shape), way.sensitivity, look.generator).find(candidates)
-        if layout is None:
+        if layout is None or data.shape[layout.time] < FEWEST_STEPS:
+            self._refused.add(call.module)
             return None
         width = layout.leaving(output.detach(), data.shape[layout.row]).shape[2]
         source = way.entrances[0]
@@ -232,13 +235,12 @@ class Whole(Probe):
 
     # ---- pairs
 
-    def _await_errors(self, look: Look, plan: Plan, call: Call) -> Visit | None:
-        module, place = plan.source[0](), plan.source[1]
-        source = self._latest.get(module) if module is not None else None
-        if source is None or place >= len(source.tensors) or plan.place >= len(call.results):
+    def _await_errors(self, look: Look, plan: Plan, call: Call, source: Call) -> Visit | None:
+        place = plan.source[1]
+        if place >= len(source.tensors) or plan.place >= len(call.results):
             return None
         data, output = source.tensors[place].detach(), call.results[plan.place]
-        if not output.requires_grad or not _matches(plan.layout, data, output):
+        if not output.requires_grad or not matches(plan.layout, data, output):
             return None
         drive = plan.layout.entering(data)
         drive = drive[:, padding(drive) :]
@@ -261,7 +263,7 @@ class Whole(Probe):
         error = error[visit.rows.to(error.device)]
         error = (error if plan.outputs is None else error[:, :, plan.outputs]).float()
         placed = error.new_zeros(count, visit.steps, error.shape[2])
-        placed[:, _steps_of(error.shape[1], visit.steps)] = error
+        placed[:, steps_of(error.shape[1], visit.steps)] = error
         placed = placed[:, visit.steps - steps :]
         drive, placed, lengths = visit.drive.transpose(0, 1), placed.transpose(0, 1), torch.full((count,), steps)
         for direction in plan.directions:
@@ -272,122 +274,6 @@ class Whole(Probe):
             if found is not None:
                 look.store.add_pairs(plan.key.module, direction, found)
         return count
-
-
-class Way:
-    """From a model's output back to where the sequence enters: one product for all lags, rows and entrances."""
-
-    def __init__(self, entrances: Sequence[Entrance], output: Tensor):
-        self.entrances, self.output = entrances, output
-        self._reruns = [Rerun(e.call, e.data) if e.mixed else None for e in entrances]
-
-    @property
-    def data(self) -> Tensor:
-        """What enters first."""
-        return self.entrances[0].data
-
-    def fits(self, layout: Layout) -> bool:
-        """Whether a layout known from before can be that of these tensors."""
-        return _matches(layout, self.data, self.output)
-
-    def seen(self, layout: Layout) -> Tensor:
-        """The output as (row, time, feature), part of the live graph."""
-        with torch.enable_grad():
-            return layout.leaving(self.output, self.data.shape[layout.row])
-
-    def sensitivity(self, seen: Tensor, seed: Tensor, layout: Layout) -> Tensor:
-        """‖∂(seed · output)/∂x‖ of each row at every step, in float64."""
-        flows = [flow for entrance in self.entrances for flow in entrance.flows]
-        grads = iter(torch.autograd.grad(seen, flows, seed, retain_graph=True, allow_unused=True))
-        arrived: dict[tuple[int, ...], Tensor] = {}
-        for place, (entrance, rerun) in enumerate(zip(self.entrances, self._reruns, strict=True)):
-            own = [next(grads) for _ in entrance.flows]
-            back = own[0] if rerun is None else rerun.pull_back(own)
-            if back is not None:
-                # several modules that read one tensor: what comes back from them adds up
-                data = entrance.data
-                at = (place,) if rerun is None else (-1, data.data_ptr(), *data.stride())
-                arrived[at] = arrived[at] + back if at in arrived else back
-        squares = [layout.entering(back).double().square().sum(dim=2) for back in arrived.values()]
-        size = self.data.shape[layout.row], self.data.shape[layout.time]
-        return sum(squares, torch.zeros(size, dtype=torch.float64, device=seen.device)).sqrt()
-
-
-def measure(way: Way, plan: Plan, error: Tensor, look: Look) -> dict[str, Curve]:
-    """Curves by direction; empty where no step sees another."""
-    layout = plan.layout
-    rows, steps = way.data.shape[layout.row], way.data.shape[layout.time]
-    padded = padding(layout.entering(way.data))
-    seen, arrived = way.seen(layout), layout.leaving(error, rows)
-    size = arrived.detach().double().norm(dim=2).T  # (time, row)
-    lengths = torch.full((rows,), len(size))
-    count = min(ANCHORS, rows if rows < 4 else rows // 2)  # the others show what batch norm spreads
-    chosen = torch.arange(count) * rows // count
-    ends = last_error_step(size, lengths)
-    starts = len(size) - 1 - last_error_step(size.flip(0), lengths)
-    found: dict[str, Curve] = {}
-    for direction, anchors in (("forward", ends), ("reverse", starts)):
-        if direction == "reverse" and (not layout.stepwise or plan.ahead is False):
-            continue
-        shares = []
-        for vectors in (torch.randn(seen.shape[2], count, generator=look.generator).T, None):
-            seed = torch.zeros_like(seen)
-            own = arrived[chosen, anchors[chosen]] if vectors is None else vectors
-            seed[chosen, anchors[chosen]] = _scaled(own.to(seen))
-            back = way.sensitivity(seen, seed, layout)[:, padded:].cpu().numpy()
-            back = tails.above_the_leak(back, chosen.numpy(), min(16 * torch.finfo(seen.dtype).eps, MOST_ROUNDING))
-            at = _steps_of(len(size), steps)[anchors[chosen]].sub(padded).clamp(min=0).numpy()
-            shares.append(
-                tails.gain(back, at) if direction == "forward" else tails.gain(back[:, ::-1], steps - padded - 1 - at)
-            )
-            if shares[0] is None or shares[0][1] == 0:
-                break
-        if shares[0] is not None and shares[0][1] > 0:
-            found[direction] = _curve(look.step, shares)
-    plan.ahead = plan.ahead or "reverse" in found
-    if found and "forward" not in found:
-        found = {}
-    return found
-
-
-def _curve(step: int, shares: list[tuple[np.ndarray, int] | None]) -> Curve:
-    """A curve on the usual lags, and at the last one with any influence and the first one without."""
-    gain, last = shares[0] or (np.ones(1), 0)
-    horizon = len(gain) - 1
-    lags = tuple(sorted({*lag_grid(horizon), last, min(last + 1, horizon)}))
-    with np.errstate(divide="ignore"):
-        curves = [tuple(map(float, np.log(share[0][list(lags)]))) for share in shares if share]
-    return Curve(step, lags, curves[0], curves[1] if len(curves) > 1 else None, None, False)
-
-
-def padding(drive: Tensor) -> int:
-    """Steps at the start of (row, time, feature) numbers at which all are 0, for a convolution to begin on."""
-    if not drive.is_floating_point():
-        return 0
-    steps = (drive != 0).any(dim=2).any(dim=0).nonzero()
-    return int(steps[0]) if len(steps) else 0
-
-
-def _steps_of(leaving: int, entering: int) -> Tensor:
-    """For each step of the output, the last step of the input that it stands for.
-
-    One output stands for all; of outputs at every second step each for two; and where some are missing at the start,
-    because nothing was padded, the last stands for the last.
-    """
-    steps = torch.arange(leaving)
-    return (steps + 1) * entering // leaving - 1 if entering % leaving == 0 else steps + entering - leaving
-
-
-def _matches(layout: Layout, data: Tensor, output: Tensor) -> bool:
-    if max(layout.row, layout.time) >= data.dim():
-        return False
-    return layout in layouts(((layout.row, layout.time),), tuple(data.shape), tuple(output.shape))
-
-
-def _scaled(vectors: Tensor) -> Tensor:
-    """Rows of length 1 times the square root of their size: small formats underflow less."""
-    norms = vectors.double().norm(dim=1, keepdim=True)
-    return (vectors.double() / torch.where(norms > 0, norms, 1.0) * vectors.shape[1] ** 0.5).to(vectors.dtype)
 
 
 def _call(look: Look, module: nn.Module, arguments: list[Tensor], results: list[Tensor]) -> Call:
