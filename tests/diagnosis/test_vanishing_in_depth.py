@@ -20,7 +20,19 @@ def depth(log_gain=SIGMOID, axis="layers"):
 def updates(low, high):
     made = [("blocks.0.linear", low), ("head", high)]
     return tuple(
-        Updates(name + ".weight", name, 64, "float32", "SGD", 0.1, ratio, ratio, 0.1, 0.0, 0.0, 8)
+        Updates(
+            parameter=name + ".weight",
+            module=name,
+            size=64,
+            dtype="float32",
+            optimizer="SGD",
+            lr=0.1,
+            ratio=ratio,
+            early=ratio,
+            moved=0.1,
+            unmoved=0.0,
+            samples=8,
+        )
         for name, ratio in made
     )
 

@@ -11,12 +11,15 @@ from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
 import longreach
-from longreach.probes.depth import Border, along, blocks, send
+from longreach.probes.depth import Border, Depth, along, blocks, send
 from longreach.probes.names import Names
+from longreach.probes.probe import Look
 from longreach.probes.seeds import log_norm, seed
+from longreach.probes.trace import Trace
 from longreach.probes.tree import Call
 from longreach.probes.trunk import trunk, walk
 from longreach.quantities.depth import DepthSample, pool
+from longreach.store import Store
 
 
 def generator():
@@ -487,6 +490,21 @@ def test_under_autocast_the_gain_is_that_of_float32(dtype):
     layers, half = curve(model, loss)
     assert len(layers) == 8
     assert half == pytest.approx(whole, abs=0.05)
+
+
+def test_passes_whose_result_is_gone_are_let_go():
+    probe, model, block = Depth(), nn.Identity(), nn.Identity()
+    trace = Trace(only=None, most_rows=1, turn=0)
+    trace.roots[model] = None
+    look = Look(0, True, Names(), Store.create(None), generator(), trace)
+    probe.opened(look)
+    for _ in range(5):
+        output = torch.randn(3, 4, requires_grad=True)  # an evaluation that forgot to turn gradients off
+        for _ in range(20):
+            output = output * 1.0
+            probe.saw(look, block, [], [output])
+        probe.saw(look, model, [], [output])
+    assert [len(one.calls) for one in probe._passes] == [21, 0]
 
 
 def test_the_generator_of_the_script_is_left_alone():

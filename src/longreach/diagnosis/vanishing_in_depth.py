@@ -25,10 +25,10 @@ def vanishing_in_depth(record: Record) -> tuple[Finding, ...]:
     Looks at        gain over the depth of a network, or over the hops of a tree; how far a step moves the weights of
                     the lowest layer and of the highest; the loss beside chance
     Why it matters  the lower layers stay as they were initialised, and hand on noise to those above
-    Threshold       less than a thousandth of a gradient is left at the lowest layer, and no single layer takes more than
-                    half of what is lost, in logarithms: one that lets nothing pass is a matter of its units (LR301,
-                    LR302) or weights (LR303). A thousandth is where AutoTrainer (2021) draws the line between the
-                    gradients of the first layer's weights and the last's
+    Threshold       less than a thousandth of a gradient is left at the lowest layer, and no single layer takes more
+                    than half of what is lost, in logarithms: one that lets nothing pass is a matter of its units
+                    (LR301, LR302) or weights (LR303). A thousandth is where AutoTrainer (2021) draws the line between
+                    the gradients of the first layer's weights and the last's
     Severity        critical if the run has learned next to nothing; a warning if most is left to learn, and the weights
                     of the lowest layer move, relative to their size, a thousand times less than those of the highest
     Stays silent    where the run learns: deep networks begin to train at gains as low as that, and mend them on the way

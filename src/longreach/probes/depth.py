@@ -10,8 +10,10 @@ rectifier (Glorot & Bengio 2010; He et al. 2015), whatever the widths are, gain 
 """
 
 import math
+import weakref
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import pairwise, takewhile
 from typing import TypeVar
 
@@ -33,6 +35,8 @@ _T = TypeVar("_T")
 # Layers of one curve: more are thinned. A curve of fewer than the least says nothing about depth.
 MOST_LAYERS, FEWEST_LAYERS = 64, 3
 FEWEST_HOPS = 2
+# A cell that a script calls in a recursion of its own has few modules inside.
+CALLS_OF_A_CELL = 8
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,22 @@ class Border:
     counted: bool = True
 
 
+@dataclass
+class Pass:
+    """The calls within one call from outside of any module: most often one forward pass of a model.
+
+    Calls keep their graph alive, and an evaluation that forgets to turn gradients off makes many. A result that the
+    script has let go of will not be sent back, unless it was one of a cell, and has gone into that of another.
+    """
+
+    calls: list[Call] = field(default_factory=list)
+    result: Callable[[], Tensor | None] | None = None
+
+    def is_needed(self) -> bool:
+        """Whether a backward pass may still come."""
+        return len(self.calls) <= CALLS_OF_A_CELL or self.result is None or self.result() is not None
+
+
 class Depth(Probe):
     """One curve from the first backward pass of a step that has curves.
 
@@ -55,27 +75,32 @@ class Depth(Probe):
     """
 
     def __init__(self):
-        self._calls: list[Call] = []
+        self._passes: list[Pass] = [Pass()]
         self._made: set[Node] = set()
         self._unseen = False
 
     def opened(self, look: Look) -> None:
         """A new step."""
-        self._calls, self._made, self._unseen = [], set(), look.with_curves
+        self._unseen = look.with_curves
 
     def saw(self, look: Look, module: nn.Module, arguments: list[Tensor], results: list[Tensor]) -> None:
         """Keep which nodes of the graph were given and made: no tensor, which would cost memory."""
         edges = tuple(get_gradient_edge(part) for part in results if part.grad_fn is not None)
+        if not self._unseen or not edges:
+            return
         if isinstance(module, ParametrizationList):
             self._made.update(edge.node for edge in edges)
-        elif edges and len(self._calls) < SAFE_NODES:
+        elif sum(len(one.calls) for one in self._passes) < SAFE_NODES:
             given = tuple(part.grad_fn for part in arguments if part.grad_fn is not None)
-            self._calls.append(Call(module, given, edges))
+            self._passes[-1].calls.append(Call(module, given, edges))
+        if module in look.trace.roots:
+            self._passes[-1].result = weakref.ref(results[0])
+            self._passes = [one for one in self._passes if one.is_needed()] + [Pass()]
 
     def before_backward(self, look: Look, root: Tensor, gradient: Tensor | None) -> None:
         """Measure."""
-        calls, made = self._calls, self._made
-        self._calls, self._made = [], set()
+        calls, made = [call for one in self._passes for call in one.calls], self._made
+        self._passes, self._made = [Pass()], set()
         if not self._unseen or root.grad_fn is None:
             return
         self._unseen = False
@@ -97,7 +122,7 @@ class Depth(Probe):
 
     def closed(self, look: Look) -> None:
         """A step without a backward pass."""
-        self._calls, self._made = [], set()
+        self._passes, self._made = [Pass()], set()
 
 
 def _measure(borders: list[Border], look: Look) -> None:
