@@ -146,7 +146,7 @@ def _title(page: Page, record: Record) -> None:
 
 def _picture(page: Page, place: Place) -> None:
     layer = place.layer
-    kind = f"  {safe(layer.kind)}, {counted(layer.hidden, 'unit')}"
+    kind = f"  {safe(layer.kind)}, {counted(layer.hidden, 'output' if layer.whole else 'unit')}"
     page.line(("  ", "plain"), (place.name, "strong"), (kind, "label"))
     rows = draw(layer, page.width)
     if not rows:
@@ -286,8 +286,8 @@ def _without_finding(diagnosis: Diagnosis) -> tuple[str, str]:
     if not record.layers:
         return (
             HEALTHY,
-            "No sequence is read here, so there is no way back through time. Nothing was found in depth, units, weights "
-            "and their steps.",
+            "No sequence is read here, so there is no way back through time. Nothing was found in depth, units, weights"
+            " and their steps.",
         )
     if not any(layer.reach for layer in record.layers):
         return "nothing to judge", "How far the gradient reaches could not be measured in any layer."
