@@ -26,12 +26,12 @@ MOST_KEPT = 4 * MOST_NUMBERS
 
 # What is seen to run and yet cannot be measured.
 WITH_RESETS = (
-    "a layer that is given resets cannot be replayed: neither its reach nor what its data need was measured; "
-    "longreach.observe tells the norms of its gradients"
+    "a layer that is given resets cannot be replayed: neither its reach nor what its data need was measured, unless "
+    "the whole model's were; longreach.observe tells the norms of its gradients"
 )
 AT_ONE_GO = (
     "a longreach.nn.Recurrent whose cell goes through all steps at one go shows none of them: neither its reach nor "
-    "what its data need was measured; longreach.observe tells the norms of its gradients"
+    "what its data need was measured, unless the whole model's were; longreach.observe tells the norms of its gradients"
 )
 
 
