@@ -14,7 +14,7 @@ LEFT = math.log(1e-3)  # of a gradient, at the lowest layer
 STARVED = 1e-3  # of what a step does to the highest layer's weights
 DROPPED = 0.5  # of the loss, since the very first: where chance is not known, so much is taken for learning
 REMEDIES = {
-    "layers": ("residual", "layer-norm", "batch-norm", "relu", "orthogonal-init", "layerwise-pretraining"),
+    "layers": ("residual", "layer-norm", "batch-norm", "relu", "orthogonal-init"),
     "hops": ("lstm", "residual", "layer-norm", "orthogonal-init"),
 }
 
@@ -58,9 +58,8 @@ def _judge(depth: Depth, record: Record) -> Finding | None:
         f"{counted(depth.steps, units)} below: what lies there hardly hears of the error. "
     )
     if starved:
-        summary += (
-            f"A step moves the weights there by {moved[1]:.1e} of their size, those at the top by {moved[0]:.1e}. "
-        )
+        there = f"by {moved[1]:.1e} of their size" if moved[1] else "not at all"
+        summary += f"A step moves the weights there {there}, those at the top by {moved[0]:.1e}. "
     evidence = {
         "log_gain": log_gain,
         "growth": depth.growth,

@@ -71,7 +71,7 @@ class Pass:
 class Depth(Probe):
     """One curve from the first backward pass of a step that has curves.
 
-    Cost  about half a backward pass, and one visit of every node of the graph
+    Cost  a backward pass without the gradients of weights, and one visit of every node of the graph
     """
 
     def __init__(self):

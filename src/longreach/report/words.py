@@ -16,7 +16,6 @@ REMEDIES = {
     "gru": "use GRU cells, whose gates can pass a gradient on whole",
     "identity-init": "start by copying the state from step to step",
     "layer-norm": "keep the states in bounds at every step",
-    "layerwise-pretraining": "train the lower layers on their own first",
     "leaky-relu": "use an activation that lets a little through below 0",
     "linear-recurrent": "use layers that are linear in time, made to remember",
     "lstm": "use LSTM cells, whose memory passes a gradient on whole",
