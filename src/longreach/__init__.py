@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from longreach.errors import LongreachError
     from longreach.measurement import measure
     from longreach.nn import accelerate, observe
-    from longreach.probes.carousel import carousel
-    from longreach.probes.lyapunov import lyapunov
-    from longreach.probes.singular import singular_values
+    from longreach.spectrum.carousel import carousel
+    from longreach.spectrum.lyapunov import lyapunov
+    from longreach.spectrum.singular import singular_values
     from longreach.record import Record
     from longreach.watching import Watch, watch
 
@@ -51,13 +51,13 @@ _HOMES = {
     "Record": "longreach.record",
     "Watch": "longreach.watching",
     "accelerate": "longreach.nn",
-    "carousel": "longreach.probes.carousel",
+    "carousel": "longreach.spectrum.carousel",
     "diagnose": "longreach.diagnosis",
-    "lyapunov": "longreach.probes.lyapunov",
+    "lyapunov": "longreach.spectrum.lyapunov",
     "measure": "longreach.measurement",
     "nn": "longreach.nn",
     "observe": "longreach.nn",
-    "singular_values": "longreach.probes.singular",
+    "singular_values": "longreach.spectrum.singular",
     "watch": "longreach.watching",
 }
 

@@ -45,6 +45,11 @@ class Norms:
         self._latest = self._keep(tag, found)
         return all(map(math.isfinite, found))
 
+    @property
+    def fresh(self) -> bool:
+        """Whether the gradients of the step that is open have been looked at."""
+        return self._latest is not None
+
     def backward_again(self) -> None:
         """Another backward pass adds to the gradients: what was seen of them is no longer all."""
         self._latest = None

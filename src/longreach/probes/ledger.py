@@ -1,6 +1,7 @@
 """What is known of every step, sampled or not: its loss, the norms of its gradients, clipping, loss scaling."""
 
 import math
+import time
 from typing import Any
 
 import torch
@@ -11,20 +12,32 @@ from longreach.probes.arrivals import Arrivals
 from longreach.probes.clipping import ClipCounter
 from longreach.probes.gradients import Norms
 from longreach.probes.names import Names
+from longreach.probes.probe import Look, Panel
 from longreach.probes.scaling import ScalerListener
+from longreach.probes.trace import Trace
+from longreach.probes.updates import Updates
 from longreach.quantities.spikes import LASTING, Jump, Riser, Spike, Watcher
 from longreach.store import Store
+
+# Updates are looked at on sampled steps, and where that needs no wait for a device also on steps that lie apart by this
+# factor: how far the weights have come has to be known at the end of any run, however few its samples are.
+APART = 1.15
 
 
 class Ledger:
     """Kept from step to step. Nothing in here waits for a device, unless the step is sampled.
 
-    scale  what the loss of the latest backward pass was multiplied by
+    scale    what the loss of the latest backward pass was multiplied by
+    seconds  spent on looking at updates, until somebody books them
     """
 
     def __init__(self, store: Store, names: Names):
         self.norms, self.clips, self.scaler = Norms(), ClipCounter(), ScalerListener()
-        self.scale = 1.0
+        self.scale, self.seconds = 1.0, 0.0
+        self._panel = Panel((Updates,), store)
+        self._generator = torch.Generator()
+        self._look: Look | None = None
+        self._next = 0  # the next step whose update is looked at, sampled or not
         self._store, self._names = store, names
         self._step, self._suspicious = 0, False
         self._watcher = Watcher()
@@ -57,9 +70,28 @@ class Ledger:
 
     def before_step(self, optimizer: Optimizer, *, may_wait: bool) -> None:
         """The gradients are as the optimizer will use them."""
+        planned = self._step >= self._next
+        if not (may_wait or planned or self.norms.fresh):
+            return
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         dense = [p for p in parameters if p.grad is not None and p.grad.layout == torch.strided]
         self.norms.before_step(dense, self._step, may_wait=may_wait)
+        if may_wait or (planned and all(parameter.device.type == "cpu" for parameter in parameters)):
+            began = time.perf_counter()
+            self._next = math.floor(APART * self._step) + 1
+            nothing = Trace(only=[], most_rows=1, turn=self._step)
+            self._look = Look(self._step, False, self._names, self._store, self._generator, nothing)
+            self._panel.tell("before_step", self._look, optimizer)
+            self.seconds += time.perf_counter() - began
+
+    def after_step(self, optimizer: Optimizer | None) -> None:
+        """The parameters have moved."""
+        look, self._look = self._look, None
+        if look is not None:
+            began = time.perf_counter()
+            self._panel.tell("after_step", look, optimizer)
+            self._panel.tell("closed", look)
+            self.seconds += time.perf_counter() - began
 
     def step_over(self, losses: list[Tensor]) -> None:
         """An update was made; these are the losses that were sent back for it."""

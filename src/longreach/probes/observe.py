@@ -23,7 +23,6 @@ from longreach.probes.probe import Look, Panel, Probe
 from longreach.probes.together import Together, can_be_gathered, is_spread, with_whole_weights
 from longreach.probes.trace import ChainVisit, FusedVisit, Trace
 from longreach.probes.units import Units
-from longreach.probes.updates import Updates
 from longreach.probes.weights import Weights
 from longreach.probes.whole import Whole
 from longreach.probes.windows import Cut, Stream
@@ -32,7 +31,6 @@ from longreach.store import Store
 
 # What is measured besides reach and need; a new probe is one more line.
 PROBES: tuple[Callable[[], Probe], ...] = (
-    Updates,
     Units,
     Weights,
     Inputs,

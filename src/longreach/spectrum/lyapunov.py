@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longreach.errors import ArgumentError
-from longreach.probes.orbit import Orbit, orbits
 from longreach.report.chart import BLOCKS
+from longreach.spectrum.orbit import Orbit, orbits
 
 STRETCHES = 20  # that an error is told from: so many means, taken from all rows
 LEFT = 0.01  # of a gradient: where reach ends

@@ -10,7 +10,7 @@ from torch import nn
 import longreach
 from longreach.errors import ArgumentError
 from longreach.nn import Cell, Recurrent, cells
-from longreach.probes.lyapunov import STRETCHES, Exponents, Spectrum, _errors
+from longreach.spectrum.lyapunov import STRETCHES, Exponents, Spectrum, _errors
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.torch.jit.script. is deprecated:DeprecationWarning"

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from longreach.probes.lags import check_lags
-from longreach.probes.orbit import Orbit, orbits
+from longreach.spectrum.orbit import Orbit, orbits
 
 EPSILON = torch.finfo(torch.float64).eps
 LEFT = 0.01  # of a gradient: where reach ends

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from longreach.errors import ArgumentError
 from longreach.nn import cells
 from longreach.probes.lags import check_lags, lag_grid
-from longreach.probes.orbit import Orbit, Projected, orbits
-from longreach.probes.singular import power
+from longreach.spectrum.orbit import Orbit, Projected, orbits
+from longreach.spectrum.singular import power
 
 
 @dataclass(frozen=True)

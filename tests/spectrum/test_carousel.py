@@ -11,7 +11,7 @@ import longreach
 import longreach.nn as ours
 from longreach.errors import ArgumentError
 from longreach.nn import Recurrent, cells
-from longreach.probes.carousel import Carousel, Split
+from longreach.spectrum.carousel import Carousel, Split
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch's own
 

@@ -14,7 +14,7 @@ import longreach.nn as ours
 from longreach.errors import ArgumentError
 from longreach.nn import Cell, Recurrent, cells
 from longreach.nn.cell import entries
-from longreach.probes.orbit import _stepped, orbits
+from longreach.spectrum.orbit import _stepped, orbits
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.torch.jit.script. is deprecated:DeprecationWarning"

@@ -12,8 +12,8 @@ import longreach
 from longreach.errors import ArgumentError
 from longreach.nn import cells
 from longreach.probes.lags import check_lags
-from longreach.probes.orbit import orbits
-from longreach.probes.singular import SingularValues, Stretches, log_singular_values, power
+from longreach.spectrum.orbit import orbits
+from longreach.spectrum.singular import SingularValues, Stretches, log_singular_values, power
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch's own
 
