@@ -529,6 +529,13 @@ def test_a_large_result_gets_a_gradient_in_some_rows_only(monkeypatch):
     assert rows == [0, 4, 8]
 
 
+def test_an_empty_batch_has_no_gain():
+    model = nn.Sequential(*linears(4, 4, 4, 4))
+    _, gain = curve(model, model(inputs(0, 4)).sum())
+    assert gain is not None
+    assert all(map(math.isnan, gain[1:]))
+
+
 @pytest.mark.parametrize(
     ("tensor", "expected"),
     [

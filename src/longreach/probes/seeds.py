@@ -17,9 +17,11 @@ def seed(edge: GradientEdge, generator: torch.Generator) -> Tensor:
     """
     made = edge.node._input_metadata[edge.output_nr]
     whole = torch.zeros(tuple(made.shape), dtype=made.dtype, device=made.device)
+    if not whole.numel():
+        return whole
     rows = whole.view(-1, made.shape[-1]) if len(made.shape) else whole.view(1, 1)
-    count = min(len(rows), max(1, MOST_DRAWN // max(1, rows.shape[1])))
-    chosen = torch.arange(count) * len(rows) // max(1, count)
+    count = min(len(rows), max(1, MOST_DRAWN // rows.shape[1]))
+    chosen = torch.arange(count) * len(rows) // count
     drawn_in = torch.complex128 if made.dtype.is_complex else torch.float64
     drawn = torch.randn(count, rows.shape[1], generator=generator, dtype=drawn_in)
     rows[chosen.to(rows.device)] = drawn.to(made.dtype).to(rows.device)
