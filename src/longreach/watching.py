@@ -212,6 +212,9 @@ class Watch:
             with self._guarded():
                 self._sentinel.after_step(self.store)
                 self._observer.after_step(optimizer)
+                self._ledger.after_step(optimizer)
+                self._sampler.charge("upkeep", self._ledger.seconds)
+                self._ledger.seconds = 0.0
                 self._close_window()
                 self._ledger.step_over(self._window)
                 self._window = []
