@@ -1,6 +1,7 @@
 import io
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from longreach.diagnosis import Diagnosis, diagnose
+from longreach.quantities.depth import Depth
+from longreach.quantities.updates import Updates
 from longreach.record import Layer, LossCurve, Need, NonFinite, Reach, Record
 from longreach.report.terminal import render
 from longreach.report.words import REMEDIES
@@ -284,3 +287,13 @@ def check(text, width):
         assert cell_len(line) <= width
         assert line.isprintable()
         assert line == line.rstrip(" ")
+
+
+def test_a_network_without_sequences_shows_its_depth():
+    depth = Depth("0 to 3", "layers", ("3", "2", "1", "0"), (0.0, -3.0, -6.0, -9.0), (0.0, -3.0, -6.0, -9.0), -3.0, 5)
+    moves = Updates("0.weight", "0", 64, "float32", "Adam", 1e-3, 1e-3, 1e-3, 0.5, math.nan, 9)
+    text = render(diagnose(replace(record(loss=LEARNT), depth=(depth,), updates=(moves,))))
+    assert " depth\n     1 " in text
+    assert "verdict  healthy" in text
+    assert "No sequence is read here" in text
+    assert all(len(line) <= 80 for line in text.splitlines())

@@ -14,7 +14,9 @@ from longreach.diagnosis.stacks import Stack, asked, named, stacks
 from longreach.diagnosis.vanishing_in_time import beyond_reach
 from longreach.diagnosis.verdict import HEALTHY, Diagnosis
 from longreach.diagnosis.wording import counted, percent
+from longreach.quantities.depth import Depth
 from longreach.record import DeepNeed, Layer, LongMemory, LossCurve, Need, Record
+from longreach.report import depth_chart
 from longreach.report.chart import draw
 from longreach.report.words import REMEDIES, heading, safe
 
@@ -48,8 +50,12 @@ def render(diagnosis: Diagnosis, *, width: int = 80, color: bool = False, ascii:
     page = Page(min(max(width, NARROWEST), WIDEST), color)
     places = _places(diagnosis)
     _title(page, diagnosis.record)
-    if places:
+    depth = _depth(diagnosis)
+    if depth is not None:
+        _depth_picture(page, depth)
+    elif places:
         _picture(page, places[0])
+    if places:
         _table(page, places)
     _verdict(page, diagnosis)
     _others(page, diagnosis)
@@ -163,6 +169,28 @@ def _picture(page: Page, place: Place) -> None:
         page.paragraph(text, first="  reach  ", label="reach")
     text = "how much the error depends on the input k steps back, so far unused"
     page.paragraph(text, first="  need   ", label="need")
+    page.gap()
+
+
+def _depth(diagnosis: Diagnosis) -> Depth | None:
+    """The network or tree to draw in the place of a layer: where the gravest finding is there, or no layer is."""
+    found, gravest = diagnosis.record.depth, diagnosis.gravest
+    if gravest is not None and gravest.code in ("LR201", "LR202"):
+        found = tuple(depth for depth in found if depth.module == gravest.where) or found
+    elif diagnosis.record.layers:
+        return None
+    return max(found, key=lambda depth: depth.steps, default=None)
+
+
+def _depth_picture(page: Page, depth: Depth) -> None:
+    rows = depth_chart.draw(depth, page.width)
+    if not rows:
+        return
+    for row in rows:
+        page.line(*row)
+    page.gap()
+    way = "from the root of a tree to its leaves" if depth.axis == "hops" else "from the highest layer to the lowest"
+    page.paragraph(f"how much is left of a gradient on its way {way}", first="  depth  ", label="reach")
     page.gap()
 
 
