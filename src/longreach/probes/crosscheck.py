@@ -24,9 +24,11 @@ from longreach.probes.rerun import autocast_of, copied, is_known, without_global
 from longreach.quantities.crosscheck import Check
 
 # A module is checked at so many sampled steps.
-ENOUGH = 3
-# Rows of a batch that are taken, unless all of them hold so few numbers; numbers in them, and in the weights, at most.
-ROWS, FEW_NUMBERS, MOST_NUMBERS, MOST_WEIGHTS = 8, 2**16, 2**20, 2**22
+ENOUGH = 2
+# Rows of a batch that are taken, unless all of them are as quickly done; numbers in them, and in the weights, at most.
+ROWS, MOST_NUMBERS, MOST_WEIGHTS = 8, 2**20, 2**22
+# A pass over so many (number, weight) pairs is quick; of slower ones a sixteenth of the batch is taken.
+QUICK, PART = 2**24, 16
 # How far the copy may be from the script's own output to count as the same computation.
 SAME = {torch.float16: 0.05, torch.bfloat16: 0.05}
 SAME_ELSE = 1e-3
@@ -84,10 +86,10 @@ class Visit:
 class Crosschecks(Probe):
     """Modules against themselves in double precision (single where a device has no double).
 
-    Which    leaves of the model and modules with weights of their own, in turn, each at three sampled steps; of
+    Which    leaves of the model and modules with weights of their own, in turn, each at two sampled steps; of
              torch's only those that have weights; of layers of longreach that torch has too, torch's is the copy
-    Rows     eight of the batch
-    Cost     a copy of one module and its input, and five forward and three backward passes of it over those rows
+    Cost     a copy of one module and its input, and three forward and backward passes of it, two in double precision;
+             over all rows of the batch where that is quick, else over eight of them or fewer
     Blind    to functions whose backward is wrong in every precision: those are compared with differences
              (`Functions`); to modules that are random, stateful, give a single number, or are larger than four million
              weights or a million numbers a row
@@ -265,11 +267,16 @@ def _reference(module: nn.Module) -> nn.Module:
 
 
 def _kept(module: nn.Module, given: list[Tensor]) -> int:
-    """How many rows of a batch are taken: all of few numbers (batch norm needs them), else the first ones."""
+    """How many rows of a batch are taken: all if that is quick (batch norm needs them), else the first ones."""
     if any(part.layout != torch.strided or part.is_complex() or part.device.type == "meta" for part in given):
         raise ValueError("expected dense real tensors")
     rows, numbers = _row_count(module, given), sum(part.numel() for part in given)
-    kept = rows if numbers <= FEW_NUMBERS else min(rows, ROWS)
+    channels = given[0].shape[1 if isinstance(module, nn.modules.conv._ConvNd) else -1] if given[0].dim() else 1
+    work = given[0].numel() // max(channels, 1) * sum(part.numel() for part in module.parameters())
+    if max(work, numbers) <= QUICK:
+        kept = rows
+    else:
+        kept = min(rows, ROWS if work <= PART * QUICK else max(1, min(ROWS, rows // PART)))
     if numbers * kept > MOST_NUMBERS * max(rows, 1):
         raise ValueError("expected fewer numbers")
     return kept
