@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from tests.diagnosis.literals import LEARNT, layer, need, reach, record
 
@@ -51,3 +53,13 @@ def test_a_short_run_says_nothing(steps, fires):
 @pytest.mark.parametrize("loss", [LEARNT, None, LossCurve((0, 1, 2), (1.0, 1.0, 1.0))])
 def test_silent_on_a_loss_that_falls_or_cannot_be_judged(loss):
     assert reached_but_unlearned(record(STUCK, loss=loss)) == ()
+
+
+@pytest.mark.parametrize(
+    ("chance", "start", "fires"),
+    [(0.2, need(40), False), (0.2, need(50), True), (0.2, None, True), (0.18, need(40), True)],
+)
+def test_what_the_first_sequences_lacked_may_have_been_learned_since(chance, start, fires):
+    """Equal tests have seen the same sequences. The loss ends at 0.17: the run is stuck beside 0.18, not beside 0.2."""
+    run = record(layer(reach=reach(60), need=need(40), start=start))
+    assert bool(reached_but_unlearned(replace(run, chance=chance))) is fires

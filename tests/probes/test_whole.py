@@ -615,6 +615,24 @@ def test_two_convolutions_that_read_the_same_numbers_add_up():
         assert curve.log_gain == pytest.approx(np.log(gain)[list(curve.lags)], rel=1e-6, abs=1e-6)
 
 
+def test_a_convolution_of_padded_numbers_and_a_shortcut_beside_it():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.long, self.short = nn.Conv1d(4, 6, 5), nn.Conv1d(4, 6, 1)
+
+        def forward(self, x):
+            return self.long(F.pad(x, (4, 0))) + self.short(x)
+
+    assert reaches(watched(Block(), [torch.randn(B, 4, T)])) == [("forward", 4, T - 1)]
+
+
+def test_numbers_that_begin_with_zeros():
+    x = torch.randn(B, T, 6)
+    x[:, :4] = 0
+    assert [found[0] for found in reaches(watched(Numbers(Spectral()), [x]))] == ["forward"]
+
+
 def test_old_weight_norm_and_frozen_embeddings():
     with pytest.warns(FutureWarning):
         convolution = nn.utils.weight_norm(nn.Conv1d(6, 6, 3))

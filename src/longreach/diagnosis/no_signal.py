@@ -1,7 +1,7 @@
 """LR601 no-signal."""
 
 from longreach.diagnosis.finding import Finding
-from longreach.diagnosis.learning import solved
+from longreach.diagnosis.learning import solved, stuck
 from longreach.diagnosis.loss_trend import fall
 from longreach.diagnosis.stacks import Stack, asked, named, stacks, useful
 from longreach.diagnosis.wording import percent
@@ -18,7 +18,9 @@ def no_signal(record: Record) -> tuple[Finding, ...]:
     Threshold       no significant lag in a test that would have found a quarter of the error's variance (detectable
                     <= 0.25), and a loss that kept at least half of its level after the first tenth of the run
     Stays silent    where any layer of the model sees a need, at the start or at the end; where the tests had less
-                    power; where the loss fell, or cannot be judged (too short, below zero, not finite)
+                    power; where the loss fell, or cannot be judged (too short, below zero, not finite); of whole models
+                    that learn: what a convolution hears may be the size of a wave, at any phase, and correlates with
+                    no single input
     Blind to        what shows only when two inputs are read together (XOR), unless the deep test looked for it
                     (`--deep`); what shows only when three or more are (parity)
     Remedies        none: look at the data
@@ -30,7 +32,8 @@ def no_signal(record: Record) -> tuple[Finding, ...]:
     seen = any(need and need.lag is not None for need in needs)
     if seen or lost is None or lost > FALLEN or solved(record):
         return ()
-    modules = {stack.module: (test, stack) for stack in everything if (test := _sharpest(stack))}
+    deaf = (stack for stack in everything if not stack.whole or stuck(record))
+    modules = {stack.module: (test, stack) for stack in deaf if (test := _sharpest(stack))}
     return tuple(_finding(stack, test, lost) for test, stack in modules.values())
 
 

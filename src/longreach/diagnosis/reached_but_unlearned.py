@@ -1,7 +1,7 @@
 """LR502 reached-but-unlearned."""
 
 from longreach.diagnosis.finding import Finding
-from longreach.diagnosis.learning import solved
+from longreach.diagnosis.learning import solved, stuck
 from longreach.diagnosis.loss_trend import fall
 from longreach.diagnosis.stacks import Stack, stacks
 from longreach.diagnosis.truncated_too_short import beyond_window
@@ -23,7 +23,8 @@ def reached_but_unlearned(record: Record) -> tuple[Finding, ...]:
     Threshold       need <= reach, at least 5 % of the error's variance at some lag within reach, and a median loss in
                     the last quarter less than 5 % below that of the first quarter, over at least 100 steps
     Stays silent    where the loss falls, is solved already, or cannot be judged (too short, below zero, not finite);
-                    where need lies beyond reach (LR101) or beyond where the gradient is cut (LR104)
+                    where need lies beyond reach (LR101) or beyond where the gradient is cut (LR104); where the run has
+                    learned, and only its first sequences were tested: what they lacked may have been learned since
     Blind to        slow but certain learning, below 5 % over the whole run; a single strong lag that is learned while
                     the loss is governed by another
     Remedies        other step sizes and optimizers
@@ -32,7 +33,8 @@ def reached_but_unlearned(record: Record) -> tuple[Finding, ...]:
     lost = fall(record.loss)
     if lost is None or lost >= FALLEN or record.steps < FEWEST_STEPS or solved(record):
         return ()
-    reached = (stack for stack in stacks(record) if beyond_window(stack, record) is None)
+    late = (stack for stack in stacks(record) if stack.need != stack.need_start or stuck(record))
+    reached = (stack for stack in late if beyond_window(stack, record) is None)
     return tuple(finding for stack in reached if (finding := _judge(stack, lost)))
 
 

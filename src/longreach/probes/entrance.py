@@ -44,6 +44,14 @@ class Entrance:
     mixed: bool = False
 
     @property
+    def width(self) -> int:
+        """How many numbers a step has."""
+        rows, time = self.axes[0]
+        return (
+            self.data.shape[next(axis for axis in range(3) if axis not in (rows, time))] if self.data.dim() > 2 else 1
+        )
+
+    @property
     def data(self) -> Tensor:
         """What the script gave: token ids (two axes) or numbers (three)."""
         return self.call.tensors[self.place]
@@ -97,9 +105,15 @@ class Calls:
         found = [*self._embedded, *numbers] or self._ahead_of_modules()
         if not found:
             return []
-        # a table of positions has one row; what matters has all
-        main = max(found, key=lambda entrance: entrance.data.shape[0] * entrance.data.shape[1])
-        return [other for other in found if other.axes == main.axes and other.data.shape[:2] == main.data.shape[:2]]
+        # a table of positions has one row; what matters has all. A convolution may be given more steps, by padding
+        main = max(found, key=lambda entrance: entrance.data.numel() / entrance.width)
+        rows, time = main.axes[0]
+        return [
+            other
+            for other in found
+            if other.axes == main.axes and other.data.shape[rows] == main.data.shape[rows]
+            if abs(other.data.shape[time] - main.data.shape[time]) < main.data.shape[time] / 2
+        ]
 
     def _ahead_of_modules(self) -> list[Entrance]:
         flow = next((tensor for tensor in self._first.tensors if tensor.requires_grad), None) if self._first else None

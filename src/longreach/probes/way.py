@@ -50,9 +50,12 @@ class Way:
                 data = entrance.data
                 at = (place,) if rerun is None else (-1, data.data_ptr(), *data.stride())
                 arrived[at] = arrived[at] + back if at in arrived else back
-        squares = [layout.entering(back).double().square().sum(dim=2) for back in arrived.values()]
         size = self.data.shape[layout.row], self.data.shape[layout.time]
-        return sum(squares, torch.zeros(size, dtype=torch.float64, device=seen.device)).sqrt()
+        total = torch.zeros(size, dtype=torch.float64, device=seen.device)
+        for back in arrived.values():
+            squares = layout.entering(back).double().square().sum(dim=2)
+            total[:, -squares.shape[1] :] += squares  # what was padded has more steps at the start
+        return total.sqrt()
 
 
 def measure(
@@ -89,8 +92,8 @@ def _shares(
     seed = torch.zeros_like(seen)
     seed[chosen, anchors] = _scaled(vectors).to(seen)
     padded = padding(layout.entering(way.data))
-    back = way.sensitivity(seen, seed, layout)[:, padded:].cpu().numpy()
-    own = tails.above_the_leak(back, chosen.numpy(), min(16 * torch.finfo(seen.dtype).eps, MOST_ROUNDING))
+    back = way.sensitivity(seen, seed, layout).cpu().numpy()
+    own = tails.above_the_leak(back, chosen.numpy(), min(16 * torch.finfo(seen.dtype).eps, MOST_ROUNDING))[:, padded:]
     ends = (steps_of(seen.shape[1], way.data.shape[layout.time])[anchors] - padded).clamp(min=0).numpy()
     return tails.gain(own, ends) if direction == "forward" else tails.gain(own[:, ::-1], own.shape[1] - 1 - ends)
 
