@@ -44,6 +44,12 @@ def test_it_is_the_same_in_layers_of_ours(tmp_path, cell, label):
     follows(label, *run(tmp_path / "run", *arguments, options=["--accelerate"]))
 
 
+@pytest.mark.parametrize("label", ["first", "last"])
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_it_is_the_same_in_16_bits(tmp_path, precision, label):
+    follows(label, *run(tmp_path / "run", SCRIPT, "--cell", "lstm", "--label", label, "--precision", precision))
+
+
 def follows(label, diagnosis, out, err):
     loss = float(out.split()[-1])
     # the outcome, told by the script and not by us

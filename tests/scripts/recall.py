@@ -11,6 +11,7 @@ parser.add_argument("--cell", choices=["rnn", "lstm", "gru", "loop"], required=T
 parser.add_argument("--label", choices=["first", "last", "noise"], required=True)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--steps", type=int, default=200)
+parser.add_argument("--precision", choices=["float32", "bfloat16", "float16"], default="float32")
 args = parser.parse_args()
 
 torch.manual_seed(args.seed)
@@ -37,11 +38,15 @@ class Recall(nn.Module):
 
 model = Recall()
 optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+mixed = args.precision != "float32"
+scaler = torch.amp.GradScaler("cpu", enabled=args.precision == "float16")
 for _ in range(args.steps):
     x = torch.randn(LENGTH, BATCH, INPUTS)
     y = {"first": x[0, :, 0], "last": x[-1, :, 0], "noise": torch.randn(BATCH)}[args.label] > 0
-    loss = F.cross_entropy(model(x), y.long())
+    with torch.autocast("cpu", dtype=getattr(torch, args.precision) if mixed else torch.bfloat16, enabled=mixed):
+        loss = F.cross_entropy(model(x), y.long())
     optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
+    scaler.scale(loss).backward()
+    scaler.step(optimizer)
+    scaler.update()
 print(f"final loss {loss.item():.3f}")
