@@ -11,7 +11,7 @@ _Tag = TypeVar("_Tag")
 class Arrivals(Generic[_Tag]):
     """Tensors go in with a tag, lists of numbers come out with it, in the same order.
 
-    On a CPU at once. On a device, `take` sends off what has come in, in one copy, and brings what had been sent before,
+    On a CPU at once. On CUDA, `take` sends off what has come in, in one copy, and brings what had been sent before,
     if it has arrived: nothing here waits, unless it is told to.
     """
 
@@ -19,7 +19,7 @@ class Arrivals(Generic[_Tag]):
         self._kept: list[tuple[_Tag, Tensor]] = []
         self._sent: list[tuple[_Tag, int]] = []
         self._copy: Tensor | None = None
-        self._there: torch.Event | None = None
+        self._there: torch.cuda.Event | None = None
 
     def put(self, tag: _Tag, numbers: Tensor) -> None:
         """Keep a small tensor; the same memory must not be written to afterwards."""
@@ -39,11 +39,11 @@ class Arrivals(Generic[_Tag]):
         self._sent = [(tag, len(numbers)) for tag, numbers in self._kept]
         together = torch.cat([numbers.to(device) for _, numbers in self._kept])
         self._kept = []
-        waits = device.type != "cpu" and torch.accelerator.is_available()
-        self._copy = together.to("cpu", non_blocking=waits)
-        if waits:
-            self._there = torch.Event(device)
-            self._there.record()
+        # elsewhere than on CUDA the copy is waited for
+        self._copy = together.to("cpu", non_blocking=device.type == "cuda")
+        if device.type == "cuda":
+            self._there = torch.cuda.Event()
+            self._there.record(torch.cuda.current_stream(device))
 
     def _received(self, *, wait: bool) -> list[tuple[_Tag, list[float]]]:
         if self._copy is None:
