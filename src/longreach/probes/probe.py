@@ -27,7 +27,7 @@ from torch.optim import Optimizer
 
 from longreach.probes.names import Names
 from longreach.probes.trace import Trace
-from longreach.probes.undisturbed import undisturbed
+from longreach.probes.undisturbed import collections, undisturbed
 from longreach.store import Store
 
 
@@ -55,6 +55,7 @@ class Look:
     following: "WeakSet[nn.Module]" = field(default_factory=WeakSet)
     phase: ExitStack = field(default_factory=ExitStack)
     _silent: bool = False
+    _opened: int | None = field(default_factory=collections)
 
     def follow(self, module: nn.Module) -> None:
         """Tell of this module's calls from now on, on steps without curves too."""
@@ -66,7 +67,7 @@ class Look:
         if not self._silent:
             self._silent = True
             self.phase.callback(setattr, self, "_silent", False)
-            self.phase.enter_context(undisturbed())
+            self.phase.enter_context(undisturbed(self._opened))
 
 
 class Probe:

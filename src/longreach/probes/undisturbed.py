@@ -1,6 +1,7 @@
 """Products on a script's live graph without its own hooks noticing."""
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import compress
@@ -9,17 +10,25 @@ from torch import Tensor
 from torch.utils.hooks import BackwardHook
 
 
+def collections() -> int | None:
+    """A mark in time for `undisturbed`; None where the collector has no generations that only grow older."""
+    return sum(generation["collections"] for generation in gc.get_stats()[1:]) if sys.version_info < (3, 14) else None
+
+
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def undisturbed(since: int | None = None) -> Iterator[None]:
     """Within, gradients that pass call no hook of the script's and add to no gradient that it retains.
 
     Who studies gradients hangs hooks on tensors and modules, and calls `retain_grad`; they are to see each backward
     pass of theirs once, and none of ours.
 
-    Cost    one walk over all objects of the process
+    since   `collections()` as it was before the graph was made
+    Cost    one walk over the objects made lately; over all objects of the process if the collector has been at work
+            `since`, for it moves the young ones among the old
     Is not  complete: a hook whose tensor is gone already, and lives on in the graph alone, is still called
     """
-    objects = gc.get_objects()
+    young = since is not None and since == collections()
+    objects = gc.get_objects(0) + gc.get_objects(1) if young else gc.get_objects()
     # by type(), because asking some objects for their class sets off a warning; and types first, because they are few
     kinds = {kind for kind in set(map(type, objects)) if issubclass(kind, (Tensor, BackwardHook))}
     watched = list(compress(objects, map(kinds.__contains__, map(type, objects))))
