@@ -62,3 +62,14 @@ def test_a_step_at_which_all_sequences_agree_is_exactly_zero():
     phi, _ = features(x, np.full(80, 12), tokens=False)
     assert not phi[:, 5].any()
     assert phi[:, 4].all()
+
+
+def test_an_input_that_comes_at_one_step_only_is_seen_however_many_sequences_there_are():
+    # 24,000 steps are more than are looked at, and every second of them would miss step 9 altogether
+    rng = np.random.default_rng(0)
+    x = np.zeros((400, 60, 2), np.float32)
+    x[:, :, 0] = rng.standard_normal((400, 60))
+    x[:, 9, 1] = rng.integers(2, size=400)
+    phi, linear = features(x, np.full(400, 60), tokens=False)
+    assert linear == 2
+    assert phi[:, 9, 1].any()

@@ -75,9 +75,9 @@ def _one_hot(ids: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def _sample(columns: np.ndarray, valid: np.ndarray) -> Float[np.ndarray, "row feature"]:
-    """Evenly spread valid steps, in double precision."""
+    """Some of the valid steps, in double precision; by chance, for every second step of a sequence may be all alike."""
     sequence, time = np.nonzero(valid)
-    chosen = np.arange(0, len(time), -(-len(time) // ROWS))
+    chosen = np.sort(np.random.default_rng(0).permutation(len(time))[:ROWS])
     return columns[sequence[chosen], time[chosen]].astype(np.float64)
 
 
