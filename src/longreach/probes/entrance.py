@@ -44,6 +44,11 @@ class Entrance:
     mixed: bool = False
 
     @property
+    def longest(self) -> int:
+        """The most steps that it may have."""
+        return max(self.data.shape[time] for _, time in self.axes)
+
+    @property
     def width(self) -> int:
         """How many numbers a step has."""
         rows, time = self.axes[0]

@@ -163,7 +163,7 @@ class Whole(Probe):
         if self._measured or not calls.outermost:
             return
         entrances = calls.entrances()
-        if not entrances or self._cannot(look, entrances):
+        if not entrances or entrances[0].longest < FEWEST_STEPS or self._cannot(look, entrances):
             return
         look.silence()
         found = exit_of(calls, root, gradient)
