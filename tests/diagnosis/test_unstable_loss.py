@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -6,6 +7,7 @@ from tests.diagnosis.literals import LEARNT, record, updates
 from longreach.diagnosis.unstable_loss import unstable_loss
 from longreach.quantities.restless import Restless
 from longreach.quantities.spikes import Spike
+from longreach.record import LossCurve
 
 
 def jump(step, *, lasted=9, over=True, module="rnn", rose=None, factor=33.0, lag=-1, height=6.0):
@@ -69,10 +71,9 @@ def test_a_run_that_learns_all_the_same_is_told_of_its_jumps_alone():
     assert finding.severity == "warning"
 
 
-def test_a_run_that_ends_in_a_jump_has_lost_what_it_had():
-    (finding,) = unstable_loss(run(jump(990, lasted=10, over=False), loss=LEARNT, chance=0.7))
-    assert finding.severity == "critical"
-    (finding,) = unstable_loss(run(jump(990, lasted=9, over=False), loss=LEARNT, chance=0.7))
-    assert finding.severity == "info"
-    (finding,) = unstable_loss(run(jump(990, lasted=10, over=False), loss=LEARNT, chance=7.0))
-    assert finding.severity == "info"
+@pytest.mark.parametrize(("end", "severities"), [(1.5, ["critical"]), (1.3, []), (math.nan, ["critical"])])
+def test_a_run_that_ends_in_a_jump_has_lost_what_it_had(end, severities):
+    loss = LossCurve(LEARNT.steps, (*LEARNT.values[:-5], *[end] * 5))
+    ends = jump(950, lasted=50, over=False, rose=951)
+    assert [found.severity for found in unstable_loss(run(ends, loss=loss, chance=0.7))] == severities
+    assert unstable_loss(run(loss=loss, chance=0.7)) == ()

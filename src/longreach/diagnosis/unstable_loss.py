@@ -14,6 +14,7 @@ from longreach.record import Record
 
 SEVERAL = 3  # jumps: one may be a change of task, and two a coincidence
 THROWN = 5.0  # times their own size: so far the middle matrix of weights has come in a run that was thrown off
+BEYOND = 2.0  # times chance
 BURSTS = 0.005  # of the steps: one in two hundred
 FEWEST = 3  # bursts
 SWING, ENOUGH = -0.4, 100  # a correlation at four standard errors or more below 0, from so many steps on
@@ -27,13 +28,13 @@ def unstable_loss(record: Record) -> tuple[Finding, ...]:
     Why it matters  one step too far undoes hundreds; what comes after starts anew, from a worse place
     Threshold       beyond the first tenth of the run: three jumps to twice the level and beyond all usual scatter; or
                     one that was not over after 64 steps or when the run ended, after a gradient ten times its usual
-                    norm or with weights thrown to five times their size; or one step in two hundred at 20 times the
-                    level; or a correlation of -0.4 between neighbouring losses, where each step throws over what the
-                    one before has done
-    Severity        critical if the run has learned next to nothing, or ends in a jump beyond what an answer would cost
-                    that never looks; a warning if most is left to learn; info if it learns all the same
+                    norm, or with weights thrown to five times their size, or with twice the loss in the end that an
+                    answer has that never looks; or one step in two hundred at 20 times the level; or a correlation of
+                    -0.4 between neighbouring losses, where each step throws over what the one before has done
+    Severity        critical if the run has learned next to nothing, or ends like that; a warning if most is left to
+                    learn; info if it learns all the same
     Stays silent    for the noise of mini-batches, however large: it neither lasts nor swings; for one change of task
-    Blind to        a loss that goes below zero; jumps between two stretches that a very long run was thinned to
+    Blind to        a loss that goes below zero; single bursts in runs so long that their losses are kept as means
     Remedies        limits on the gradient; a smaller step size, or one that is warmed up; a look at the data where
                     single batches burst
     Papers          Pascanu, Mikolov & Bengio 2013 on walls in the loss; Chowdhery et al. 2022, PaLM, section 5.1;
@@ -41,9 +42,10 @@ def unstable_loss(record: Record) -> tuple[Finding, ...]:
     """
     steps = record.steps
     jumps = [jump for jump in record.spikes if jump.step >= EARLY * steps]
-    lost = [jump for jump in jumps if not jump.over and (_ahead(jump) or _thrown(record))]
+    ruined = _ends_beyond_chance(record)
+    lost = [jump for jump in jumps if not jump.over and (ruined or _ahead(jump) or _thrown(record))]
     severity: Severity = "critical" if stuck(record) else "warning" if struggles(record) else "info"
-    if any(_ends_in(jump, record) for jump in lost):
+    if lost and ruined:
         severity = "critical"
     if lost or len(jumps) >= SEVERAL:
         return (_of_jumps(jumps, lost[0] if lost else max(jumps, key=_times), severity, record),)
@@ -61,8 +63,12 @@ def _times(jump: Spike) -> float:
     return jump.height / jump.level if jump.level > 0 else math.inf
 
 
-def _ends_in(jump: Spike, record: Record) -> bool:
-    return jump.step + jump.lasted >= record.steps and record.chance is not None and jump.height > record.chance
+def _ends_beyond_chance(record: Record) -> bool:
+    """Whether the run ends with twice the loss of an answer that never looks at the input."""
+    if record.loss is None or not record.loss.values or record.chance is None:
+        return False
+    values = [math.inf if math.isnan(value) else value for value in record.loss.values]
+    return median(values[-max(1, len(values) // 20) :]) > BEYOND * record.chance
 
 
 def _ahead(jump: Spike) -> bool:
