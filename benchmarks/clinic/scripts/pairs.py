@@ -60,7 +60,7 @@ def similarity_loss(z, kind):
 
 
 def entropy_loss(z, kind):
-    p = (30 * z).softmax(1)
+    p = (100 * z).softmax(1)
     target = nn.functional.one_hot(kind, args.kinds)
     fit = -(target * (p + args.eps).log()).sum(1).mean()
     spread = -(p * (p + args.eps).log()).sum(1).mean()
