@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from longreach.errors import LongreachError
     from longreach.measurement import measure
     from longreach.nn import accelerate, observe
+    from longreach.record import Record
     from longreach.spectrum.carousel import carousel
     from longreach.spectrum.lyapunov import lyapunov
     from longreach.spectrum.singular import singular_values
-    from longreach.record import Record
     from longreach.watching import Watch, watch
 
 __version__ = "0.1.0"

@@ -37,8 +37,9 @@ def _judge(stack: Stack) -> Finding | None:
     reach = carrier.reach
     if reach.lag >= reach.horizon or _asks_beyond(need, reach.lag) or _asks_beyond(stack.need_start, reach.lag):
         return None
+    what = "The output hangs on inputs up to" if stack.whole else "A gradient survives"
     summary = (
-        f"A gradient survives {counted(reach.lag, 'step')} of {reach.horizon} here, and that does no harm: nothing "
+        f"{what} {counted(reach.lag, 'step')} of {reach.horizon} here, and that does no harm: nothing "
         f"further back was found to matter. Any input further back that explains {percent(need.detectable)} of the "
         "error or more would most likely have been found."
     )

@@ -166,6 +166,8 @@ def _picture(page: Page, place: Place) -> None:
     if layer.reach:
         end = percent(layer.reach.threshold)
         text = f"how much of a gradient sent back survives k steps; it ends at {end}"
+        if layer.whole:
+            text = f"the part of an output that hangs on inputs k steps back or more; ends at {end}"
         page.paragraph(text, first="  reach  ", label="reach")
     text = "how much the error depends on the input k steps back, so far unused"
     page.paragraph(text, first="  need   ", label="need")
