@@ -260,6 +260,11 @@ class Watch:
                 "no optimizer step was seen: expected a call of step() on a torch.optim optimizer; a script that "
                 "updates its parameters by hand can call longreach.watch(model) and watch.step(loss)"
             )
+        if self._observer.deaf and not self.store.curves():
+            self.store.note(
+                f"no gradient came back to {', '.join(sorted(self._observer.deaf))}: a recurrent layer that is to "
+                "learn must run with gradients, and what it gives must not be detached before the loss"
+            )
         if self._observer.names.compiled:
             self.store.note(
                 "the model is compiled by torch.compile: only its nn.RNN, nn.GRU and nn.LSTM layers could be seen, no "

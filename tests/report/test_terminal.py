@@ -295,5 +295,5 @@ def test_a_network_without_sequences_shows_its_depth():
     text = render(diagnose(replace(record(loss=LEARNT), depth=(depth,), updates=(moves,))))
     assert " depth\n     1 " in text
     assert "verdict  healthy" in text
-    assert "No sequence is read here" in text
+    assert "No gradient goes back through time here" in text
     assert all(len(line) <= 80 for line in text.splitlines())

@@ -58,12 +58,14 @@ class Observer:
     steps in between hook only what is known.
 
     fruitless  sampled steps in a row in which none of them ran
+    deaf       names of fused layers that ran, and to which no error came back at some sampled step
     sequences  how many the latest sampled step has brought
     """
 
     def __init__(self, store: Store, names: Names):
         self.store, self.names = store, names
         self.fruitless = self.sequences = 0
+        self.deaf: set[str] = set()
         self.seconds = 0.0
         self._generator = torch.Generator().manual_seed(0)  # our own: the script's random state stays untouched
         self._narrow: dict[tuple[str, str], pairs.Narrow] = {}
@@ -198,6 +200,7 @@ class Observer:
         kept = self._look.sequences if self._look is not None else 0
         self.sequences = max(self.sequences, kept)
         self.fruitless = 0 if modules or kept else self.fruitless + 1
+        self.deaf.update(self.names.of(module) for module in trace.ran.difference(modules))
         around = [module for visit in chains for module, _ in visit.around]
         self._only.update([*modules, *trace.lookups, *around])
 

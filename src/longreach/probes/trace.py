@@ -136,6 +136,7 @@ class Trace:
         self.embedded: list[Embedded] = []
         self.roots: dict[nn.Module, None] = {}
         self.lookups: dict[nn.Module, None] = {}
+        self.ran: set[nn.Module] = set()  # fused layers, with gradients or without
         self.unread: dict[str, None] = {}  # sentences about what cannot be measured
         self.failure: Exception | None = None
         self.seconds = 0.0
@@ -210,6 +211,8 @@ class Trace:
         with self._timed():
             while self._stack and self._stack.pop()[0] is not module:
                 pass  # calls that an exception has ended
+            if isinstance(module, nn.RNNBase):
+                self.ran.add(module)
             if torch.is_grad_enabled() and result is not None and _holds_numbers(tensors_in(result)):
                 self._look(module, arguments, keywords, result)
                 if self.listener is not None:

@@ -316,8 +316,7 @@ def _without_finding(diagnosis: Diagnosis) -> tuple[str, str]:
     if not record.layers:
         return (
             HEALTHY,
-            "No sequence is read here, so there is no way back through time. Nothing was found in depth, units, weights"
-            " and their steps.",
+            "No gradient goes back through time here. Nothing was found in depth, units, weights and their steps.",
         )
     if not any(layer.reach for layer in record.layers):
         return "nothing to judge", "How far the gradient reaches could not be measured in any layer."
