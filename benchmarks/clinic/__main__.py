@@ -20,12 +20,16 @@ WARM = ["torch", "torch._dynamo", "longreach.watching", "longreach.launch", "lon
 
 
 class Ledger:
-    """What was run, a line of JSON a run; a later line of the same command takes the place of an earlier one."""
+    """What was run, a line of JSON a run; a later line of the same command takes the place of an earlier one.
+
+    A run of a script that has changed since counts as none.
+    """
 
     def __init__(self, path: Path):
         self.path = path
         lines = path.read_text().splitlines() if path.exists() else []
-        self.rows: dict[str, dict[str, Any]] = {row["command"]: row for row in map(json.loads, lines)}
+        rows = [row for row in map(json.loads, lines) if row["source"] == outpatient.source(row["command"].split()[0])]
+        self.rows: dict[str, dict[str, Any]] = {row["command"]: row for row in rows}
 
     def add(self, row: dict[str, Any]) -> None:
         with self.path.open("a") as file:

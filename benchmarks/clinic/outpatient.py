@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -111,11 +112,17 @@ def _row(pair: Pair, ill: bool, output: str, began: float) -> dict[str, Any]:
         "fold": pair.fold,
         "ill": ill,
         "command": " ".join(pair.command(ill)),
+        "source": source(pair.command(ill)[0]),
         "solved": verdict == "solved",
         "score": score,
         "output": output,
         "seconds": round(time.perf_counter() - began, 1),
     }
+
+
+def source(script: str) -> int:
+    """A number that changes with the script's text."""
+    return zlib.crc32((HERE / "scripts" / script).read_bytes())
 
 
 def _trouble(stderr: str) -> list[str]:
