@@ -11,6 +11,7 @@ from longreach.diagnosis.exploding_in_depth import exploding_in_depth
 from longreach.diagnosis.exploding_in_time import exploding_in_time
 from longreach.diagnosis.finding import Finding, Severity
 from longreach.diagnosis.no_signal import no_signal
+from longreach.diagnosis.no_signal_by_exclusion import no_signal_by_exclusion
 from longreach.diagnosis.non_finite import non_finite
 from longreach.diagnosis.precision_loss import precision_loss
 from longreach.diagnosis.reached_but_unlearned import reached_but_unlearned
@@ -43,6 +44,7 @@ RULES: tuple[Rule, ...] = (
     unstable_loss,
     reached_but_unlearned,
     no_signal,
+    no_signal_by_exclusion,
     step_size,
     clipping_always_binds,
     dead_units,

@@ -36,11 +36,17 @@ def solved(record: Record) -> bool:
     return share <= SOLVED if share is not None else loss_trend.solved(record.loss)
 
 
+def at_chance(record: Record) -> bool:
+    """Whether a run is known to have learned next to nothing."""
+    share = left(record)
+    return share is not None and share >= NOTHING
+
+
 def stuck(record: Record) -> bool:
     """Whether a run has learned next to nothing. False where it cannot be judged."""
-    share, lost = left(record), fall(record.loss)
-    if share is not None:
-        return share >= NOTHING
+    lost = fall(record.loss)
+    if left(record) is not None:
+        return at_chance(record)
     return lost is not None and lost < FALLEN and not solved(record)
 
 

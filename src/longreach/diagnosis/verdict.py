@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from longreach.diagnosis.finding import Finding
+from longreach.diagnosis.learning import at_chance
 from longreach.diagnosis.stacks import useful
 from longreach.record import Record
 
@@ -32,10 +33,14 @@ class Diagnosis:
 
     @property
     def undecided(self) -> bool:
-        """Nothing was found, and nothing was tested well enough for that to mean something.
+        """Nothing was found, and nothing was tested well enough for that to mean something, or the run learned nothing.
 
         Where sequences are read, need has to have been tested; elsewhere the weights have to have been seen to move.
         """
+        if any(finding.severity != "info" for finding in self.findings):
+            return False
+        if at_chance(self.record):
+            return True
         if self.findings:
             return False
         layers = self.record.layers

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from longreach.diagnosis.finding import SEVERITIES, Finding
+from longreach.diagnosis.learning import at_chance, course
 from longreach.diagnosis.loss_trend import fall
 from longreach.diagnosis.stacks import Stack, asked, named, stacks
 from longreach.diagnosis.vanishing_in_time import beyond_reach
@@ -311,6 +312,8 @@ def _without_finding(diagnosis: Diagnosis) -> tuple[str, str]:
     record = diagnosis.record
     if not record.steps:
         return "nothing to judge", "No training step was seen."
+    if at_chance(record):
+        return "undecided", f"{course(record)} Nothing was found that explains it."
     if not record.layers and diagnosis.undecided:
         return "nothing to judge", "No layer was seen at work in this run: there is nothing to measure."
     if not record.layers:
