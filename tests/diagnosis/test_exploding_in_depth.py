@@ -70,3 +70,11 @@ def test_a_gain_below_a_hundred_wants_more_than_a_run_that_does_not_learn():
     grown = (0.0, 3.0, 6.0, 6.5)  # without its largest layer 3.5: 33 times
     assert exploding_in_depth(run(grown)) == ()
     assert exploding_in_depth(run(grown, nonfinite=OVERFLOW))
+
+
+@pytest.mark.parametrize(("peak", "end", "severity"), [(10.0, 1.0, "critical"), (9.9, 1.0, None), (10.0, 0.8, None)])
+def test_what_the_first_steps_threw_away_was_not_won_back(peak, end, severity):
+    """A gain of 30, too little to count by itself."""
+    loss = LossCurve(tuple(range(21)), (peak,) + (end,) * 20)
+    found = exploding_in_depth(run((0.0, 3.4, 6.8 - math.log(2), 3.0), loss=loss, chance=1.0))
+    assert [finding.severity for finding in found] == ([severity] if severity else [])

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from longreach.diagnosis.exploding_in_time import broke, exploding_in_time
 from longreach.diagnosis.finding import Finding, Severity
-from longreach.diagnosis.learning import course, left, struggles
+from longreach.diagnosis.learning import at_chance, course, left, struggles
 from longreach.diagnosis.loss_trend import jump
 from longreach.diagnosis.wording import counted, factor
 from longreach.quantities.depth import Depth
@@ -26,8 +26,9 @@ def exploding_in_depth(record: Record) -> tuple[Finding, ...]:
     Threshold       some layer gets more than 10 times a gradient, also when the layer that adds the most is not
                     counted: a small input in front of a normalisation makes one such layer, and does no harm
     Severity        critical if numbers became NaN or infinite, if the loss jumped to 10 times its level after the first
-                    tenth of the run, or if it ended at 10 times chance; a warning at a gain of 100 where most of the
-                    task is left to learn
+                    tenth of the run, if it ended at 10 times chance, or rose so high and ended at chance: what the
+                    first steps threw away was not won back; a warning at a gain of 100 where most of the task is
+                    left to learn
     Stays silent    where the run shows nothing of it; where what is not finite came in with the data; where the growth
                     is one in time (LR102), which every recurrent layer of a stack shows once more
     Blind to        weights that grow in training (LR501, LR503); what LR201 is blind to
@@ -42,7 +43,7 @@ def exploding_in_depth(record: Record) -> tuple[Finding, ...]:
 def _judge(depth: Depth, record: Record) -> Finding | None:
     spread = without_the_largest(depth.at_start)
     share = left(record)
-    hurt = broke(record) or jump(record.loss) is not None or (share is not None and share >= HUGE)
+    hurt = broke(record) or jump(record.loss) is not None or (share is not None and share >= HUGE) or _lost(record)
     if spread < GROWN or not (hurt or (spread >= FAR and struggles(record))):
         return None
     severity: Severity = "critical" if hurt else "warning"
@@ -64,6 +65,13 @@ def _judge(depth: Depth, record: Record) -> Finding | None:
         "samples": depth.samples,
     }
     return Finding("LR202", "exploding-in-depth", severity, depth.module, summary, evidence, REMEDIES)
+
+
+def _lost(record: Record) -> bool:
+    """Whether the loss was once ten times that of the best constant answer, and came down to that and no further."""
+    if record.loss is None or record.chance is None or not at_chance(record):
+        return False
+    return max(record.loss.values) >= HUGE * record.chance
 
 
 def without_the_largest(log_gain: tuple[float, ...]) -> float:
