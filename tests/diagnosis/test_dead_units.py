@@ -1,5 +1,6 @@
 """LR301 dead-units: which share of which layer, and whether the run suffers."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ from tests.diagnosis.literals import CHANCE, LEARNT, record
 
 from longreach.diagnosis.dead_units import dead_units
 from longreach.quantities.units import Units
+from longreach.record import LossCurve
 
 
 def units(module="fc1", dead=1.0, cut=True, kind="ReLU", saturated=0.0, hidden=True, since=0):
@@ -53,3 +55,10 @@ def test_the_lowest_of_the_worst_is_named():
 def test_a_wall_comes_before_a_dead_branch_below():
     (finding,) = found(units("head"), units("branch", cut=False))
     assert finding.where == "head"
+
+
+def test_units_of_a_run_that_broke_are_neither_dead_nor_alive():
+    broke = LossCurve(tuple(range(40)), (0.8,) * 20 + (math.nan,) * 20)
+    assert found(units(), loss=broke) == ()
+    caught = LossCurve(tuple(range(40)), (0.8,) * 35 + (math.nan,) * 2 + (0.8,) * 3)
+    assert found(units(), loss=caught)

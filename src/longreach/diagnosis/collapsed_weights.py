@@ -1,7 +1,7 @@
 """LR303 collapsed-weights."""
 
 from longreach.diagnosis.finding import Finding, Severity
-from longreach.diagnosis.learning import course, struggles, stuck
+from longreach.diagnosis.learning import broken, course, struggles, stuck
 from longreach.diagnosis.wording import percent
 from longreach.quantities.weights import Weight
 from longreach.record import Record
@@ -30,7 +30,8 @@ def collapsed_weights(record: Record) -> tuple[Finding, ...]:
                     cannot be meant, also where most is left to learn
     Severity        critical for the first three in a run that has learned next to nothing; otherwise a warning
     Stays silent    where the run learns; on embeddings and biases; on what gets no gradient. Branches that begin at
-                    zero (residual nets, LoRA) leave it with the first step
+                    zero (residual nets, LoRA) leave it with the first step. Where the loss is no number any more
+                    (LR401)
     Blind to        matrices of more than 64 rows or 256 columns beyond evenly spaced ones of them
     Remedies        a start that tells units apart; less weight decay
     Papers          Goodfellow, Bengio & Courville 2016, section 8.4 (symmetry); Saxe, McClelland & Ganguli 2014
@@ -38,7 +39,7 @@ def collapsed_weights(record: Record) -> tuple[Finding, ...]:
     lost, most_left = stuck(record), struggles(record)
     kinds = [(weight, kind) for weight in record.weights if (kind := _kind(weight))]
     found = [(weight, kind) for weight, kind in kinds if lost or (most_left and kind in CERTAIN)]
-    if not found:
+    if not found or broken(record):
         return ()
     first, kind = min(found, key=lambda pair: KINDS.index(pair[1]))
     alike = sum(other == kind for _, other in found)

@@ -1,7 +1,7 @@
 """LR301 dead-units."""
 
 from longreach.diagnosis.finding import Finding, Severity
-from longreach.diagnosis.learning import course, struggles, stuck
+from longreach.diagnosis.learning import broken, course, struggles, stuck
 from longreach.diagnosis.stacks import named
 from longreach.diagnosis.wording import counted, percent
 from longreach.quantities.units import Units
@@ -23,7 +23,8 @@ def dead_units(record: Record) -> tuple[Finding, ...]:
                     units are dead: networks that learn often keep a quarter of theirs silent
     Severity        critical if all units of a layer are dead, nothing goes round them, and most of the task is left to
                     learn; a warning if half of them are and the run has learned next to nothing; otherwise info
-    Stays silent    below half of a layer; where an activation is never flat (leaky ReLU)
+    Stays silent    below half of a layer; where an activation is never flat (leaky ReLU); where the loss is no number
+                    any more (LR401)
     Blind to        units that some rare input would wake; what torch.compile has compiled; activations beyond the first
                     2000 operations before the loss
     Remedies        activations that are never quite flat; normalisation in front; a smaller step size, and a bias that
@@ -31,7 +32,7 @@ def dead_units(record: Record) -> tuple[Finding, ...]:
     Papers          Lu, Shin, Su & Karniadakis 2020, Dying ReLU and initialization; Glorot, Bordes & Bengio 2011
     """
     layers = [found for found in record.units if found.dead >= MANY]
-    if not layers:
+    if not layers or broken(record):
         return ()
     walls = [found for found in layers if found.dead == 1 and found.cut]
     severity: Severity = "info"

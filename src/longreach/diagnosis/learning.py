@@ -36,6 +36,14 @@ def solved(record: Record) -> bool:
     return share <= SOLVED if share is not None else loss_trend.solved(record.loss)
 
 
+def broken(record: Record) -> bool:
+    """Whether the run went on with numbers that are not finite: what its units and weights then are says nothing."""
+    if record.loss is None or not record.loss.values:
+        return False
+    late = record.loss.values[-max(1, len(record.loss.values) // 4) :]
+    return 2 * sum(not math.isfinite(value) for value in late) >= len(late)
+
+
 def at_chance(record: Record) -> bool:
     """Whether a run is known to have learned next to nothing."""
     share = left(record)

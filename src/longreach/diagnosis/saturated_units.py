@@ -2,7 +2,7 @@
 
 from longreach.diagnosis.badly_scaled_input import badly_scaled
 from longreach.diagnosis.finding import Finding, Severity
-from longreach.diagnosis.learning import course, struggles, stuck
+from longreach.diagnosis.learning import broken, course, struggles, stuck
 from longreach.diagnosis.stacks import named
 from longreach.diagnosis.wording import counted, percent
 from longreach.quantities.units import Units
@@ -27,7 +27,8 @@ def saturated_units(record: Record) -> tuple[Finding, ...]:
     Severity        critical if nine tenths of a layer are saturated, otherwise a warning; so too where the layer reads
                     inputs in bad units, which are the cause (LR602)
     Stays silent    where the run learns: units at their ends then hold decisions. On gates, which have to close, and on
-                    forget gates near 1, which are memory; on outputs, which a sure answer saturates
+                    forget gates near 1, which are memory; on outputs, which a sure answer saturates; where the loss
+                    is no number any more (LR401)
     Blind to        what torch.compile has compiled; activations beyond the first 2000 operations before the loss
     Remedies        normalisation in front; smaller weights at the start; inputs of order one; activations without a
                     flat upper end
@@ -37,7 +38,7 @@ def saturated_units(record: Record) -> tuple[Finding, ...]:
     if not stuck(record):
         # in nets that read much into little, units come to sit at their ends while they learn: that is no fault
         layers = [found for found in layers if struggles(record) and EARLY * record.steps >= found.since]
-    if not layers:
+    if not layers or broken(record):
         return ()
     worst = max(reversed(layers), key=lambda found: found.saturated)
     return (_finding(worst, layers, record),)
