@@ -385,3 +385,17 @@ def test_public_names():
     assert sorted(longreach.__all__) == sorted(longreach._HOMES)
     for name in longreach.__all__:
         assert getattr(longreach, name).__name__.removeprefix("longreach.") == name
+
+
+def test_modules_that_the_script_puts_together_itself_are_given_up_with_it(tmp_path):
+    """The graph of a step leads to our hooks on it: whoever belongs to these must not hold the graph."""
+    net = nn.ModuleDict({"embed": nn.Embedding(20, 6), "rnn": nn.GRU(6, 6), "head": nn.Linear(6, 1)})
+    opt = torch.optim.SGD(net.parameters(), 0.1)
+    alive = [weakref.ref(module) for module in net.values()]
+    with Watch(budget=1.0, store=Store.create(tmp_path / "run")):
+        for _ in range(6):
+            net["head"](net["rnn"](net["embed"](torch.randint(20, (7, 4))))[0][-1]).square().mean().backward()
+            opt.step()
+        del net, opt
+    gc.collect()
+    assert not any(ref() for ref in alive)

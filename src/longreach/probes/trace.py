@@ -218,6 +218,7 @@ class Trace:
                 if self.listener is not None:
                     self.given = (arguments, keywords)
                     self.listener(module, tensors_in((arguments, keywords)), tensors_in(result))
+                    self.given = ((), {})  # a graph that leads to our own hooks must not be held by what they belong to
 
     def _look(self, module: nn.Module, arguments: Any, keywords: Any, result: Any) -> None:
         if isinstance(module, nn.Embedding):
