@@ -51,3 +51,9 @@ def test_what_it_says():
 
 def test_silent_where_none_was_seen():
     assert clipping_always_binds(record()) == ()
+
+
+@pytest.mark.parametrize(("chance", "fires"), [(0.33, True), (0.35, False)])
+def test_silent_where_most_is_learned_all_the_same(chance, fires):
+    """The loss of these records stays at 0.17."""
+    assert bool(clipping_always_binds(run(chance=chance))) is fires

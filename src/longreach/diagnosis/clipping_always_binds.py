@@ -3,7 +3,7 @@
 import math
 
 from longreach.diagnosis.finding import Finding, Severity
-from longreach.diagnosis.learning import course, struggles, stuck
+from longreach.diagnosis.learning import MOST, course, left, struggles, stuck
 from longreach.diagnosis.wording import percent
 from longreach.quantities.clipping import VALUE, Clipping
 from longreach.record import Record
@@ -27,13 +27,16 @@ def clipping_always_binds(record: Record) -> tuple[Finding, ...]:
     Severity        where the steps are as large as the gradient (SGD), the weights have come no further than half their
                     own size, and most is left to learn: critical if the run has learned next to nothing, else a
                     warning. Otherwise info
-    Stays silent    where clipping binds less often, or cuts off less; where it was not seen
+    Stays silent    where clipping binds less often, or cuts off less; where it was not seen; where the loss is known to
+                    be less than half of that of the best constant answer
     Blind to        a limit so small that Adam's own constant (eps) comes into play; per-parameter limits of one's own
     Remedies        a limit at the size of usual gradients, or one that follows them (clip-auto)
     Papers          Pascanu, Mikolov & Bengio 2013; Seetharaman et al. 2020, AutoClip; Zhang et al. 2020, Why gradient
                     clipping accelerates training
     """
-    clipping = record.clipping
+    clipping, share = record.clipping, left(record)
+    if share is not None and share <= MOST:
+        return ()
     if clipping is None or clipping.bound < NEARLY_ALWAYS or clipping.factor < MUCH:
         return ()
     return (_finding(clipping, _severity(record), record),)
