@@ -185,7 +185,8 @@ def trial(job: tuple[int, str, str, bool]) -> int:
     return -1 if found is None or found.lag is None else found.lag
 
 
-def calibration(runs: int, processes: int) -> None:
+def calibration(runs: int, processes: int, trial: Callable[[tuple], int] = trial) -> None:
+    """False needs of a test, by `trial`: the tables of docs/need.md and docs/deep.md."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # in the processes that are started: one small test each
     for title, errors, beyond in (
         ("errors of noise: a need at any lag is false", NOISE, -1),
@@ -207,7 +208,7 @@ def calibration(runs: int, processes: int) -> None:
                 print(f"| {name} | {chosen.sum()} | {(chosen & false).sum()} | {worst if worst >= 0 else ''} |")
         many = np.array([job[3] for job in jobs])
         print(f"\nmany-to-one {(false & ~many).sum()} of {(~many).sum()}, many-to-many {(false & many).sum()}", end="")
-        print(f" of {many.sum()}; {time.perf_counter() - begin:.0f} s on {processes} processes")
+        print(f" of {many.sum()}; {time.perf_counter() - begin:.0f} s on {processes} processes", flush=True)
 
 
 # ---------------------------------------------------------------- power
