@@ -1,6 +1,7 @@
 """Frozen dataclasses as values that JSON can hold, and back: `build(kind, plain(value)) == value`."""
 
 import dataclasses
+import functools
 import math
 import types
 import typing
@@ -27,8 +28,11 @@ def build(kind: Any, value: Any) -> Any:
             return None
         (kind,) = [option for option in kind.__args__ if option is not type(None)]
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
+        hints = _hints(kind)
         return kind(**{name: build(hints[name], entry) for name, entry in value.items()})
     if typing.get_origin(kind) is tuple:
         return tuple(build(kind.__args__[0], entry) for entry in value)
     return float(value) if kind is float else value
+
+
+_hints = functools.cache(typing.get_type_hints)  # once a class: a record is built of thousands of samples

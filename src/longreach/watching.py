@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 # Written to the run folder at least this often, so that little is lost with a killed process; seconds.
 COMMIT_EVERY = 1.0
-# Sampled steps without any sequence after which it is no longer looked for them at every step.
+# Sampled steps without any sequence after which sequences are looked for more rarely.
 GIVE_UP_AFTER = 8
 
 

@@ -3,7 +3,7 @@
 import math
 
 from longreach.diagnosis.finding import Finding, Severity
-from longreach.diagnosis.learning import solved
+from longreach.diagnosis.learning import FALLEN, solved
 from longreach.diagnosis.loss_trend import fall
 from longreach.diagnosis.stacks import Stack, stacks
 from longreach.diagnosis.wording import counted, percent
@@ -11,7 +11,6 @@ from longreach.quantities.windows import Windows
 from longreach.record import Record
 
 NOTICEABLE = 0.02  # of the error's variance: less would hardly show in the loss
-STILL_LEARNING = 0.2  # of the early loss, as for vanishing gradients
 SPARE = 1.25  # in a window that just holds a dependency, one step alone would hear of it
 
 
@@ -58,7 +57,7 @@ def _judge(stack: Stack, record: Record, fallen: float) -> Finding | None:
     window, need = beyond_window(stack, record), stack.need
     if window is None or need is None or need.lag is None:
         return None
-    severity: Severity = "warning" if fallen >= STILL_LEARNING else "critical"
+    severity: Severity = "warning" if fallen >= FALLEN else "critical"
     enough = 2 ** math.ceil(math.log2(SPARE * (need.lag + 1)))
     share = _strength(stack, window)
     summary = (
@@ -66,7 +65,7 @@ def _judge(stack: Stack, record: Record, fallen: float) -> Finding | None:
         f"{counted(window.length, 'step')}: no weight ever hears of it, though the state is carried on. A window of "
         f"{enough} steps would do."
     )
-    if fallen >= STILL_LEARNING:
+    if fallen >= FALLEN:
         summary += f" What lies within the window is being learned: the loss fell by {percent(fallen)}."
     evidence = {
         "window": window.length,

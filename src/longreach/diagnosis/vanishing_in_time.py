@@ -1,7 +1,7 @@
 """LR101 vanishing-in-time."""
 
 from longreach.diagnosis.finding import Finding, Severity
-from longreach.diagnosis.learning import MOST, left, solved
+from longreach.diagnosis.learning import FALLEN, MOST, left, solved
 from longreach.diagnosis.loss_trend import fall
 from longreach.diagnosis.stacks import Stack, stacks
 from longreach.diagnosis.wording import counted, percent
@@ -14,7 +14,6 @@ REMEDIES = {
 }
 OTHERWISE = ("orthogonal-init", "lstm", "gru", "skip", "linear-recurrent")
 WHOLE = ("dilated", "skip", "linear-recurrent")
-STILL_LEARNING = 0.2  # of the early loss: a network that is stuck does not come to lose a fifth of it
 
 
 def vanishing_in_time(record: Record) -> tuple[Finding, ...]:
@@ -61,7 +60,7 @@ def _judge(stack: Stack, everything: tuple[Stack, ...], record: Record) -> Findi
     reach = carrier.reach
     covered = any(_hears(other) for other in everything if other.module == stack.module and other != stack)
     fallen = fall(record.loss) or 0.0
-    severity: Severity = "warning" if covered or fallen >= STILL_LEARNING else "critical"
+    severity: Severity = "warning" if covered or fallen >= FALLEN else "critical"
     share = left(record)
     if share is not None and share <= MOST:
         severity = "info"
@@ -70,7 +69,7 @@ def _judge(stack: Stack, everything: tuple[Stack, ...], record: Record) -> Findi
         f"has not learned to use. {_fading(stack, reach)}: the weights hardly hear of that input, however long they "
         "train."
     )
-    if fallen >= STILL_LEARNING:
+    if fallen >= FALLEN:
         summary += f" What lies within reach is being learned: the loss fell by {percent(fallen)}."
     if share is not None and share <= MOST:
         summary += f" Most is learned all the same: the loss is {percent(share)} of that of the best constant answer."

@@ -3,7 +3,7 @@
 import math
 
 from longreach.diagnosis.finding import Finding, Severity
-from longreach.diagnosis.learning import solved
+from longreach.diagnosis.learning import FALLEN, solved
 from longreach.diagnosis.loss_trend import fall
 from longreach.diagnosis.stacks import named
 from longreach.diagnosis.wording import counted, percent
@@ -13,7 +13,6 @@ from longreach.record import Record
 WRONG = 0.1  # relative error: a gradient that is off by less still points nearly where it should
 DOUBTFUL = 0.02  # ten times what rounding in single precision leaves in a sum over many rows
 GRAVE = 0.5  # from here on the gradient has more of something else in it than of the right one
-FALLING = 0.2  # of the early loss
 
 
 def wrong_gradient(record: Record) -> tuple[Finding, ...]:
@@ -60,7 +59,7 @@ def _severity(check: Crosscheck, record: Record) -> Severity:
     if check.design or check.error < WRONG or solved(record):
         return "info"
     lost = fall(record.loss)
-    return "critical" if check.error >= GRAVE and lost is not None and lost < FALLING else "warning"
+    return "critical" if check.error >= GRAVE and lost is not None and lost < FALLEN else "warning"
 
 
 def _summary(check: Crosscheck) -> str:
