@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from longreach.probes.arrivals import Arrivals
+from longreach.probes.together import is_part
 from longreach.quantities.clipping import NORM, VALUE, Clip
 from longreach.store import Store
 
@@ -14,7 +15,8 @@ class ClipCounter:
     """Hears every call of clip_grad_norm_ and clip_grad_value_, wherever the script has got their names from.
 
     Cost       reading one number a call; on a device that is put off
-    Blind to   clipping that the script does itself: what that does shows in the norms before and after
+    Blind to   clipping that the script does itself, and norms that are spread over several processes: what either does
+               shows in the norms before and after
     """
 
     def __init__(self):
@@ -25,6 +27,8 @@ class ClipCounter:
     def heard_norm(self, step: int, max_norm: Any, total_norm: Any) -> None:
         """A norm was cut to `max_norm`, if it was larger."""
         limit = float(max_norm)
+        if isinstance(total_norm, Tensor) and is_part(total_norm):
+            return
         if not isinstance(total_norm, Tensor):
             self._count(step, limit, float(total_norm))
         elif total_norm.device.type == "cpu":

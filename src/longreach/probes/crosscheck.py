@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from longreach.probes.functions import is_quiet, untouched_randomness
+from longreach.probes.functions import is_quiet
 from longreach.probes.loop import tensors_in
 from longreach.probes.probe import Look, Probe
+from longreach.probes.randomness import untouched_randomness
 from longreach.probes.rerun import autocast_of, copied, is_known, without_global_hooks
 from longreach.quantities.crosscheck import Check
 

@@ -12,19 +12,19 @@ import inspect
 import io
 import logging
 import math
-import random
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
 from longreach.probes.probe import Look, Probe
+from longreach.probes.randomness import untouched_randomness
+from longreach.probes.repeatable import OF_OPERATORS
 from longreach.quantities.crosscheck import Check
 
 # A function is checked at so many sampled steps; so many calls of a step wait for their errors, the latest.
@@ -39,8 +39,6 @@ NOTABLE = {torch.float16: 0.1, torch.bfloat16: 0.1}
 NOTABLE_ELSE = 0.01
 # A gradient of less than this part of the error that came in is next to none.
 TINY = 1e-3
-# What torch calls the functions that it makes of registered operators.
-REGISTERED = "GeneratedBackwardFor_"
 # Effects that a second call would have a second time.
 LOUD = {"print", "open", "input", "exec", "eval", "breakpoint", "next"}
 KEEPING = (list, dict, set, logging.Logger, io.IOBase)
@@ -214,7 +212,7 @@ def own_functions() -> list[type[Function]]:
 
 def _home(kind: type[Function]) -> str:
     """The package that a function was written in; of a registered operator, where its backward was."""
-    if not kind.__name__.startswith(REGISTERED):
+    if not kind.__name__.startswith(OF_OPERATORS):
         return kind.__module__.split(".")[0]
     held = inspect.getclosurevars(kind.forward).nonlocals.get("info")
     backward = getattr(held, "_backward_fn", None)
@@ -246,7 +244,7 @@ def checks(call: Call, place: str, step: int, generator: torch.Generator) -> Ite
         yield Check(
             place=place,
             step=step,
-            subject=call.kind.__name__.removeprefix(REGISTERED),
+            subject=call.kind.__name__.removeprefix(OF_OPERATORS),
             against="differences",
             part=_name_of(call.kind, at),
             shape="x".join(map(str, argument.shape)) or "scalar",
@@ -427,19 +425,6 @@ def is_quiet(function: Callable) -> bool:
     known = [names.get(name, getattr(builtins, name, None)) for name in code.co_names]
     loud = any(name in LOUD and name not in names for name in code.co_names)
     return not loud and not any(isinstance(value, KEEPING) for value in (*held, *known))
-
-
-@contextmanager
-def untouched_randomness() -> Iterator[None]:
-    """Whatever is drawn within was never drawn: torch's generators, numpy's, and Python's."""
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (the script's)
-    try:
-        with torch.random.fork_rng(devices=devices):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
 
 
 def _can_be_repeated(given: tuple[Any, ...]) -> bool:

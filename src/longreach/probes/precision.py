@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from longreach.probes.probe import Look, Probe
+from longreach.probes.repeatable import packing
 from longreach.quantities.precision import HalfGradient
 
 # Entries of one gradient that are looked at, evenly spaced; results of modules in one step.
@@ -49,7 +50,7 @@ class Precision(Probe):
         if not half or len(self._results) >= MOST_RESULTS or next(module.children(), None) is not None:
             return
         # saved tensors that are packed: unpacking them may compute the script's own forward once more
-        self._packed |= _are_packed()
+        self._packed |= packing()
         for tensor in half:
             result = Result(module, tensor)
             self._results.append(result)
@@ -119,8 +120,3 @@ def _some(gradient: Tensor) -> Tensor:
 
 def _all_finite(gradients: list[Tensor | None]) -> bool:
     return all(part is None or bool(part.isfinite().all()) for part in gradients)
-
-
-def _are_packed() -> bool:
-    hooks = torch._C._autograd._top_saved_tensors_default_hooks  # pyright: ignore[reportAttributeAccessIssue]
-    return hooks(True) is not None

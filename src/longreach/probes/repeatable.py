@@ -1,10 +1,11 @@
 """Operations that a product on a script's live graph may pass without leaving a trace."""
 
+from torch._C._autograd import _top_saved_tensors_default_hooks  # type: ignore[import]
 from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
 
-# torch.library makes them of registered operators; their backward is a formula.
-OF_OPERATORS = "GeneratedBackwardFor"
+# What torch calls the functions that it makes of registered operators; their backward is a formula.
+OF_OPERATORS = "GeneratedBackwardFor_"
 
 
 def repeatable(node: Node) -> bool:
@@ -17,6 +18,11 @@ def repeatable(node: Node) -> bool:
     if isinstance(node, BackwardCFunction):
         return node.name().startswith(OF_OPERATORS)
     return not any(_packed(getattr(node, name)) for name in _raw(node))
+
+
+def packing() -> bool:
+    """Whether hooks pack what is saved right now: to look at that would unpack it, and perhaps compute it again."""
+    return _top_saved_tensors_default_hooks(True) is not None
 
 
 def _packed(raw: object) -> bool:

@@ -23,6 +23,7 @@ from torch.nn.modules import module as torch_modules
 
 from longreach.probes.functions import is_quiet
 from longreach.probes.loop import tensors_in
+from longreach.probes.randomness import untouched_randomness
 
 # Parameters and buffers of a module that is copied, at most.
 MOST_BYTES = 256 * 2**20
@@ -156,16 +157,10 @@ def _same_random_numbers(module: nn.Module, device: torch.device) -> Iterator[No
     """
     generators = [] if is_known(module) else _generators(module)
     states = [_state_of(generator) for generator in generators]
-    python, plain = random.getstate(), np.random.get_state()  # noqa: NPY002 (the script's)
-    accelerator = device.type != "cpu"
     try:
-        with torch.random.fork_rng(
-            [device.index or 0] if accelerator else [], device_type=device.type if accelerator else "cuda"
-        ):
+        with untouched_randomness(device):
             yield
     finally:
-        random.setstate(python)
-        np.random.set_state(plain)  # noqa: NPY002
         for generator, state in zip(generators, states, strict=True):
             _set_state(generator, state)
 

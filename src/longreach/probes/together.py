@@ -43,7 +43,7 @@ class Together:
 
 def is_spread(model: nn.Module) -> bool:
     """Whether weights of a model are spread over the ranks. Cost: a walk over its parameters."""
-    return any(_is_part(parameter) for parameter in model.parameters())
+    return any(is_part(parameter) for parameter in model.parameters())
 
 
 def can_be_gathered(module: nn.Module) -> bool:
@@ -66,14 +66,15 @@ def with_whole_weights(module: nn.Module) -> nn.Module:
 
 def whole(weight: Tensor) -> Tensor:
     """A weight with the parts of all ranks: all of them have to ask. A weight that is not spread is itself."""
-    return weight.full_tensor() if _is_part(weight) else weight  # pyright: ignore[reportAttributeAccessIssue]
+    return weight.full_tensor() if is_part(weight) else weight  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def own_part(tensor: Tensor) -> Tensor:
     """Of a weight or gradient that is spread over the ranks what this one holds; nobody else is asked."""
-    return tensor.to_local() if _is_part(tensor) else tensor  # pyright: ignore[reportAttributeAccessIssue]
+    return tensor.to_local() if is_part(tensor) else tensor  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _is_part(tensor: Tensor) -> bool:
+def is_part(tensor: Tensor) -> bool:
+    """Whether this rank holds only a part of a tensor: to read its numbers would ask all others."""
     # by name: importing these classes takes longer than asking
     return type(tensor) is not Tensor and type(tensor.data).__name__ in ("DTensor", "FlatParameter")

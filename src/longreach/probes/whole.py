@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch._C._autograd import _top_saved_tensors_default_hooks  # type: ignore[import]
 
 from longreach.probes import tails
 from longreach.probes.axes import Layout, Search, layouts
@@ -19,6 +18,7 @@ from longreach.probes.entrance import Calls, Entrance, exit_of
 from longreach.probes.pairs import Narrow, paired
 from longreach.probes.probe import Look, Probe
 from longreach.probes.reach import reach_of
+from longreach.probes.repeatable import packing
 from longreach.probes.rerun import Call, autocast_of, cannot_be_rerun
 from longreach.probes.samples import Curve, LayerKey
 from longreach.probes.way import Way, matches, measure, padding, steps_of
@@ -114,7 +114,7 @@ class Whole(Probe):
         """Where does the sequence enter, where does it leave?"""
         if look.compiled or not results:
             return
-        self._packed |= _top_saved_tensors_default_hooks(True) is not None
+        self._packed |= packing()
         self._calls.add(_call(look, module, arguments, results), outermost=module in look.trace.roots)
 
     def followed(self, look: Look, module: nn.Module, arguments: list[Tensor], results: list[Tensor]) -> None:
