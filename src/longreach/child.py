@@ -5,35 +5,49 @@ kind once, when they are loaded).
 """
 
 import atexit
+import json
 import os
 import sys
 import time
+from dataclasses import asdict, dataclass
 from importlib.machinery import ModuleSpec
 
 from longreach import ranks
 
-FOLDER, BUDGET = "LONGREACH_FOLDER", "LONGREACH_BUDGET"
-DEEP, ACCELERATE = "LONGREACH_DEEP", "LONGREACH_ACCELERATE"
+ORDERS = "LONGREACH_ORDERS"
 PYTHONPATH, LAUNCHES = "LONGREACH_PYTHONPATH", "LONGREACH_LAUNCHES"
 
 
-def environment(
-    folder: str, budget: float, *, deep: bool = False, accelerate: bool = False, launches: bool = False
-) -> dict[str, str]:
+@dataclass(frozen=True)
+class Orders:
+    """What is to happen in the process of a script.
+
+    folder      run folder; "" for none
+    budget      share of the wall time that watching may take
+    deep        keep what the deep test needs
+    accelerate  torch's recurrent layers become ours
+    apply       names of remedies, applied where the script makes its optimizer
+    seed        number of the trial: shifts every seed that the script sets; None: the script's own randomness
+    steps       the process ends after so many optimizer steps; 0: when the script does
+    """
+
+    folder: str
+    budget: float
+    deep: bool = False
+    accelerate: bool = False
+    apply: tuple[str, ...] = ()
+    seed: int | None = None
+    steps: int = 0
+
+
+def environment(orders: Orders, *, launches: bool = False) -> dict[str, str]:
     """The environment, for the script's process, that makes `begin` run there; `begin` takes its traces away.
 
     launches  the script starts the processes that train, and `begin` is for those
     """
     here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "startup")
     theirs = os.environ.get("PYTHONPATH")
-    env = {
-        **os.environ,
-        LAUNCHES: "yes" if launches else "no",
-        FOLDER: folder,
-        BUDGET: repr(budget),
-        DEEP: "yes" if deep else "no",
-        ACCELERATE: "yes" if accelerate else "no",
-    }
+    env = {**os.environ, LAUNCHES: "yes" if launches else "no", ORDERS: json.dumps(asdict(orders))}
     if theirs is not None:
         env[PYTHONPATH] = theirs
     env["PYTHONPATH"] = here + os.pathsep + theirs if theirs else here
@@ -45,11 +59,11 @@ def begin() -> None:
     if os.environ[LAUNCHES] == "yes" and "RANK" not in os.environ:
         return  # this is the launcher itself, whose workers inherit its environment
     del os.environ[LAUNCHES]
-    folder, budget, deep, accelerate = (os.environ.pop(name) for name in (FOLDER, BUDGET, DEEP, ACCELERATE))
+    orders = Orders(**json.loads(os.environ.pop(ORDERS)))
     del os.environ["PYTHONPATH"]
     if PYTHONPATH in os.environ:
         os.environ["PYTHONPATH"] = os.environ.pop(PYTHONPATH)
-    session = _Session(folder, float(budget), deep=deep == "yes", accelerate=accelerate == "yes")
+    session = _Session(orders)
     atexit.register(session.finish)  # the first registered is the last to run: the script's own come before
     # Forked workers end by os._exit as well; `finish` does nothing in them.
     leave = os._exit
@@ -66,11 +80,8 @@ def begin() -> None:
 class _Session:
     """The watch over one script, from torch's import to the end of the process."""
 
-    def __init__(self, folder: str, budget: float, *, deep: bool, accelerate: bool):
-        self.folder = folder
-        self.budget = budget
-        self.deep = deep
-        self.accelerate = accelerate
+    def __init__(self, orders: Orders):
+        self.orders = orders
         self.process = os.getpid()
         self.watch = None
         self.store = None
@@ -84,7 +95,8 @@ class _Session:
             from longreach.store import Store
 
             first = ranks.rank() == 0
-            self.store = Store.create(Path(self.folder) if first else None, claimed=True, deep=self.deep)
+            folder = Path(self.orders.folder) if first and self.orders.folder else None
+            self.store = Store.create(folder, claimed=True, deep=self.orders.deep)
             self.store.put_meta(
                 script=sys.argv[0],
                 argv=sys.argv[1:],
@@ -94,19 +106,54 @@ class _Session:
             self.store.commit()
             from longreach.watching import Watch
 
-            watch = Watch(budget=self.budget, store=self.store)
+            watch = Watch(budget=self.orders.budget, store=self.store)
             watch.__enter__()
             self.watch = watch
         except Exception as error:
             self._lost("the watch could not start, the script goes on without it", error)
 
-        if self.accelerate:
+        if self.orders.accelerate:
             try:
                 from longreach.nn.accelerating import stand_in_for_torch
 
                 stand_in_for_torch()
             except Exception as error:
                 self._lost("the layers could not be replaced, the script runs with torch's own", error)
+        if self.orders.seed is not None:
+            from longreach.trial.seeding import seed_all
+
+            seed_all(self.orders.seed)
+        if self.orders.steps:
+            self._stop_after(self.orders.steps)
+        if self.orders.apply:
+            from longreach.remedies import named
+            from longreach.remedies.outside import put_in
+
+            put_in([named(name) for name in self.orders.apply], self)
+
+    def made(self, file: str, line: int) -> None:
+        """The script makes its optimizer here: this is where a remedy's lines would stand."""
+        if self.store is not None and os.getpid() == self.process:
+            self.store.put_meta(made=[file, line])
+            self.store.commit()
+
+    def refused(self, message: str) -> None:
+        """A remedy does not fit this script; the error goes on into the script."""
+        if self.store is not None and os.getpid() == self.process:
+            self.store.put_meta(refused=message)
+            self.store.commit()
+
+    def _stop_after(self, steps: int) -> None:
+        from torch.optim.optimizer import register_optimizer_step_post_hook
+
+        def stop(*_):
+            if self.watch is not None and self.watch.steps >= steps and os.getpid() == self.process:
+                for stream in (sys.stdout, sys.stderr):
+                    if stream is not None:
+                        stream.flush()
+                os._exit(0)  # which finishes the watch first
+
+        register_optimizer_step_post_hook(stop)  # after the watch's own, which counts
 
     def finish(self) -> None:
         """Take the watch off and make safe what it has seen; once, and only in the script's own process."""

@@ -54,6 +54,9 @@ def run(
     accelerate: Annotated[
         bool, typer.Option("--accelerate", help="Replace torch's recurrent layers by ours: the same losses, sooner.")
     ] = False,
+    apply: Annotated[
+        str, typer.Option("--apply", metavar="A,B", help="Remedies to run the script with, unmodified as it is.")
+    ] = "",
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
 ) -> None:
     """Run a PyTorch training script under watch, and say how far its gradient reaches and its data need it to.
@@ -70,6 +73,7 @@ def run(
         folder=run_dir,
         deep=deep,
         accelerate=accelerate,
+        apply=[name.strip() for name in apply.split(",") if name.strip()],
         quiet=quiet,
     )
     launch.leave(code)

@@ -2,6 +2,7 @@
 
     LongreachError
     ├── ArgumentError      a value passed by the caller does not fit          (also a ValueError)
+    │   └── NotApplicable  a remedy does not fit what it was to be applied to
     ├── ScriptError        the script cannot be started at all
     ├── RunFolderError     the run folder cannot be written, or is in use
     └── RunReadError       a run folder or record cannot be read back
@@ -16,6 +17,10 @@ class LongreachError(Exception):
 
 class ArgumentError(LongreachError, ValueError):
     """A value passed by the caller does not fit."""
+
+
+class NotApplicable(ArgumentError):
+    """A remedy does not fit what it was to be applied to: it would change nothing, or something else."""
 
 
 class ScriptError(LongreachError):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from longreach import child, ranks
+from longreach.child import Orders
 from longreach.errors import ArgumentError, LongreachError, RunReadError
 from longreach.folder import DIAGNOSIS, RECORD, Claim
 from longreach.relay import relay
@@ -39,6 +40,7 @@ def run(
     folder: Path | None = None,
     deep: bool = False,
     accelerate: bool = False,
+    apply: Sequence[str] = (),
     quiet: bool = False,
 ) -> int:
     """Run `script` under watch, judge it, say the verdict on stderr; the script's own exit code, -N for signal N.
@@ -48,13 +50,15 @@ def run(
     folder    run folder, new or empty; None: one of its own under longreach-runs/
     deep      afterwards look for what two inputs tell only together, and for long memory of the inputs
     accelerate  make the script's nn.RNN, nn.GRU and nn.LSTM those of longreach.nn
+    apply     names of remedies: applied, as the script stands, where it makes its optimizer
     quiet     say nothing but errors
     """
     _check_budget(budget)
     _check_interpreter()
+    _check_remedies(apply)
     command = ["-m", script, *arguments] if module else [script, *arguments]
     if ranks.rank() > 0:  # the first rank of this training has the folder and the last word
-        return _run_child(command, child.environment("", budget, deep=deep, accelerate=accelerate))
+        return _run_child(command, child.environment(Orders("", budget, deep, accelerate, tuple(apply))))
     if module:
         check_module(script)
     else:
@@ -63,9 +67,8 @@ def run(
     claim = Claim(folder.resolve()) if folder else Claim.default("stdin" if script == "-" else name)
     shown = str(folder or os.path.relpath(claim.folder))  # now: the script may take the current folder away
     started = time.time()
-    environment = child.environment(
-        str(claim.folder), budget, deep=deep, accelerate=accelerate, launches=ranks.starts_ranks(script)
-    )
+    orders = Orders(str(claim.folder), budget, deep, accelerate, tuple(apply))
+    environment = child.environment(orders, launches=ranks.starts_ranks(script))
     code = _run_child(command, environment)
     # From here on the outcome is the script's: no trouble of ours may replace it.
     try:
@@ -99,6 +102,14 @@ def leave(code: int) -> None:
 def _check_budget(budget: float) -> None:
     if not 0 < budget <= 1:
         raise ArgumentError(f"budget: expected a share of the wall time in (0, 1], got {budget}; the default is 0.02")
+
+
+def _check_remedies(names: Sequence[str]) -> None:
+    if names:
+        from longreach.remedies import named  # torch behind it: only if there is something to look up
+
+        for name in names:
+            named(name)
 
 
 def _check_interpreter() -> None:

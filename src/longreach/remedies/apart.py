@@ -1,0 +1,18 @@
+"""Random numbers for remedies, drawn apart from the script's: with a remedy it draws the same numbers as without."""
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from longreach.probes.randomness import untouched_randomness
+
+
+@contextmanager
+def apart(name: str) -> Iterator[None]:
+    """Within, torch draws from a seed made of the script's own seed and of `name`; afterwards nothing was drawn."""
+    seed = (torch.initial_seed() * 0x9E3779B97F4A7C15 + zlib.crc32(name.encode())) % 2**63
+    with untouched_randomness():
+        torch.default_generator.manual_seed(seed)
+        yield
