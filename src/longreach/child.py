@@ -29,6 +29,7 @@ class Orders:
     apply       names of remedies, applied where the script makes its optimizer
     seed        number of the trial: shifts every seed that the script sets; None: the script's own randomness
     steps       the process ends after so many optimizer steps; 0: when the script does
+    forecasts   courses of remedies, "a+b", each to be tried in a copy of the process, its record in folder/"a+b"
     """
 
     folder: str
@@ -38,6 +39,7 @@ class Orders:
     apply: tuple[str, ...] = ()
     seed: int | None = None
     steps: int = 0
+    forecasts: tuple[str, ...] = ()
 
 
 def environment(orders: Orders, *, launches: bool = False) -> dict[str, str]:
@@ -125,11 +127,28 @@ class _Session:
             seed_all(self.orders.seed)
         if self.orders.steps:
             self._stop_after(self.orders.steps)
-        if self.orders.apply:
+        if self.orders.apply or self.orders.forecasts or self.orders.seed is not None:
             from longreach.remedies import named
-            from longreach.remedies.outside import put_in
+            from longreach.remedies.outside import Treatment, put_in
+            from longreach.trial.forecasts import Forecasts
 
-            put_in([named(name) for name in self.orders.apply], self)
+            courses = {name: [named(part) for part in name.split("+")] for name in self.orders.forecasts}
+            remedies = [named(name) for name in self.orders.apply]
+            put_in(Forecasts(courses, self) if courses else Treatment(remedies, self))
+
+    def become(self, name: str) -> None:
+        """This process is a copy of the one that the session began in, and has a record of its own under this name."""
+        from pathlib import Path
+
+        from longreach.store import Store
+        from longreach.watching import Watch
+
+        self.process = os.getpid()
+        self._original = self.store, self.watch  # not to be closed here, nor by the garbage collector
+        folder = Path(self.orders.folder, name)
+        folder.mkdir(parents=True)
+        self.store = Store.create(folder, claimed=True)
+        self.watch = Watch(budget=1.0, store=self.store).__enter__()
 
     def made(self, file: str, line: int) -> None:
         """The script makes its optimizer here: this is where a remedy's lines would stand."""

@@ -11,13 +11,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from longreach import child, ranks
 from longreach.child import Orders
 from longreach.errors import ArgumentError, LongreachError, RunReadError
 from longreach.folder import DIAGNOSIS, RECORD, Claim
+from longreach.interpreter import check_interpreter, die_with, interpreter_flags
 from longreach.relay import relay
 from longreach.script import check_module, check_script
 
@@ -54,7 +55,7 @@ def run(
     quiet     say nothing but errors
     """
     _check_budget(budget)
-    _check_interpreter()
+    check_interpreter()
     _check_remedies(apply)
     command = ["-m", script, *arguments] if module else [script, *arguments]
     if ranks.rank() > 0:  # the first rank of this training has the folder and the last word
@@ -112,64 +113,18 @@ def _check_remedies(names: Sequence[str]) -> None:
             named(name)
 
 
-def _check_interpreter() -> None:
-    flags = {"-I": sys.flags.isolated, "-E": sys.flags.ignore_environment, "-S": sys.flags.no_site}
-    if came := [flag for flag, is_set in flags.items() if is_set]:
-        raise ArgumentError(
-            f"python {' '.join(came)}: expected an interpreter that reads PYTHONPATH and the site packages, for that "
-            "is how the script is watched; start longreach without these flags"
-        )
-
-
 def _run_child(command: list[str], environment: dict[str, str]) -> int:
     with relay() as signals:
         script = subprocess.Popen(
-            [sys.executable, *_interpreter_flags(), *command],
+            [sys.executable, *interpreter_flags(), *command],
             env=environment,
             close_fds=False,  # what the shell meant for the script: `longreach run /dev/fd/63`
-            preexec_fn=_die_with(os.getpid()),
+            preexec_fn=die_with(os.getpid()),
         )
         signals.to(script.pid)
         os.waitid(os.P_PID, script.pid, os.WEXITED | os.WNOWAIT)
         signals.stop()
         return script.wait()
-
-
-def _interpreter_flags() -> list[str]:
-    """The options that this interpreter was started with, as they were written: `python -u -W error -m longreach`."""
-    flags: list[str] = []
-    words = iter(sys.orig_argv[1:])
-    for word in words:
-        if not word.startswith("-") or word in ("-", "--"):
-            return flags
-        if word.startswith("--"):
-            flags += [word, next(words)]  # --check-hash-based-pycs MODE is the only one
-            continue
-        for at, letter in enumerate(word[1:], start=1):
-            if letter in "mc":  # the program follows
-                return [*flags, word[:at]] if at > 1 else flags
-            if letter in "WX":
-                flags += [word] if word[at + 1 :] else [word, next(words)]
-                break
-        else:
-            flags.append(word)
-    return flags
-
-
-def _die_with(parent: int) -> Callable[[], None] | None:
-    """What the new process does first, so that a kill -9 of this one leaves no script behind; None where it cannot."""
-    if sys.platform != "linux":
-        return None
-    import ctypes
-
-    prctl = ctypes.CDLL(None).prctl
-
-    def die_with_parent() -> None:
-        prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG; kept across exec
-        if os.getppid() != parent:  # it died before we could ask
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return die_with_parent
 
 
 def _deepen(folder: Path, quiet: bool) -> None:

@@ -11,12 +11,11 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from longreach.errors import NotApplicable
-from longreach.remedies.remedy import Remedy
+from longreach.remedies.remedy import Moment, Remedy
 
 OWN = ("torch", "longreach")
 
@@ -31,16 +30,12 @@ class Told(Protocol):
         """A remedy finds nothing that it fits."""
 
 
-def put_in(remedies: Sequence[Remedy], told: Told) -> None:
-    """From now on every optimizer that this process makes, and its model, is treated; `told` hears where.
+def put_in(treatment: "Treatment") -> None:
+    """From now on every optimizer that this process makes, and its model, is treated.
 
     In the process of a script, before its first line. Raises, within the script where it makes the optimizer,
     NotApplicable if a remedy finds nothing that it fits.
     """
-    for remedy in remedies:
-        if remedy.moment == "process":
-            remedy.verb(None)
-    treatment = _Treatment(remedies, told)
     for kind in _with_subclasses(Optimizer):
         if "__init__" in vars(kind) and kind is not Optimizer:
             _wrap_init(kind, treatment)
@@ -54,26 +49,25 @@ def put_in(remedies: Sequence[Remedy], told: Told) -> None:
     Optimizer.__init_subclass__ = classmethod(init_subclass)  # type: ignore[assignment]
 
 
-class _Treatment:
-    """What happens where an optimizer is made."""
+class Treatment:
+    """What happens where an optimizer is made. Remedies of the process are applied at once."""
 
     def __init__(self, remedies: Sequence[Remedy], told: Told):
-        self._of_modules = [remedy for remedy in remedies if remedy.moment == "module"]
-        self._of_optimizers = [remedy for remedy in remedies if remedy.moment == "optimizer"]
-        self._told = told
+        self._remedies, self._told = remedies, told
+        for remedy in self._at("process"):
+            remedy.verb(None)
 
     def before(self, params: Any) -> Any:
         """Treat the modules that own these parameters; gives the parameters that the optimizer is to take."""
         self._told.made(*_caller())
-        if not self._of_modules:
-            return params
-        groups = _materialised(params)
+        of_modules = self._at("module")
+        groups = _materialised(params) if of_modules else []
         models = _owners([own for group in groups for own in group["params"]])
         if not models:
-            return params  # of tensors that no module owns
+            return params
         before = _Holdings(groups, models)
         try:
-            for remedy in self._of_modules:
+            for remedy in of_modules:
                 _apply(remedy, models)
         except NotApplicable as refusal:
             self._told.refused(str(refusal))
@@ -82,25 +76,34 @@ class _Treatment:
 
     def after(self, optimizer: Optimizer) -> None:
         """Treat the optimizer."""
-        for remedy in self._of_optimizers:
+        for remedy in self._at("optimizer"):
             remedy.verb(optimizer)
 
+    def _at(self, moment: Moment) -> list[Remedy]:
+        return [remedy for remedy in self._remedies if remedy.moment == moment]
 
-def _wrap_init(kind: type[Optimizer], treatment: _Treatment) -> None:
+
+def _wrap_init(kind: type[Optimizer], treatment: Treatment) -> None:
     real = kind.__init__
 
     @functools.wraps(real)
     def init(self: Optimizer, params: Any, *arguments: Any, **options: Any) -> None:
-        if type(self) is not kind:  # a subclass is at it, and treats when it is done
-            return real(self, params, *arguments, **options)
+        if _initialised_by(type(self)) is not kind:  # a subclass is at it, and treats when it is done
+            real(self, params, *arguments, **options)
+            return
         real(self, treatment.before(params), *arguments, **options)
         treatment.after(self)
 
     kind.__init__ = init  # type: ignore[method-assign]
 
 
+def _initialised_by(kind: type) -> type:
+    return next(base for base in kind.__mro__ if "__init__" in vars(base))
+
+
 def _caller() -> tuple[str, int]:
-    frame = sys._getframe(3)
+    """Where in the script an optimizer is being made; of a subclass that the script defines, where it makes that."""
+    frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in OWN:
         frame = frame.f_back
     return frame.f_code.co_filename, frame.f_lineno

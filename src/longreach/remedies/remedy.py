@@ -49,7 +49,7 @@ _order = itertools.count()
 
 
 def remember(target: Any, name: str, restore: Callable[[Any, Any], None], kept: Any) -> None:
-    """That `name` was applied to `target` itself: `restore(target, kept)` takes it back. `kept` must not hold target."""
+    """That `name` was applied to `target` itself; `restore(target, kept)` takes it back. `kept` must not hold it."""
     _treated.setdefault(target, []).append(_Entry(next(_order), name, restore, kept))
 
 
