@@ -17,14 +17,28 @@ from longreach.remedies.lstm import lstm
 from longreach.remedies.relu import REMEDY as RELU
 from longreach.remedies.relu import relu
 from longreach.remedies.remedy import Remedy, applied, undo
+from longreach.remedies.vanishing_regulariser import REMEDY as VANISHING_REGULARISER
+from longreach.remedies.vanishing_regulariser import vanishing_regulariser
 
-__all__ = ["REMEDIES", "Remedy", "applied", "clip_norm", "identity_init", "lstm", "named", "relu", "undo"]
+__all__ = [
+    "REMEDIES",
+    "Remedy",
+    "applied",
+    "clip_norm",
+    "identity_init",
+    "lstm",
+    "named",
+    "relu",
+    "undo",
+    "vanishing_regulariser",
+]
 
 REMEDIES: tuple[Remedy, ...] = (
     CLIP_NORM,
     IDENTITY_INIT,
     RELU,
     LSTM,
+    VANISHING_REGULARISER,
 )
 
 
