@@ -14,6 +14,10 @@ from longreach.remedies.identity_init import REMEDY as IDENTITY_INIT
 from longreach.remedies.identity_init import identity_init
 from longreach.remedies.lstm import REMEDY as LSTM
 from longreach.remedies.lstm import lstm
+from longreach.remedies.random_steps import REMEDY as RANDOM_STEPS
+from longreach.remedies.random_steps import random_steps
+from longreach.remedies.random_weights import REMEDY as RANDOM_WEIGHTS
+from longreach.remedies.random_weights import random_weights
 from longreach.remedies.relu import REMEDY as RELU
 from longreach.remedies.relu import relu
 from longreach.remedies.remedy import Remedy, applied, undo
@@ -21,6 +25,7 @@ from longreach.remedies.vanishing_regulariser import REMEDY as VANISHING_REGULAR
 from longreach.remedies.vanishing_regulariser import vanishing_regulariser
 
 __all__ = [
+    "CONTROLS",
     "REMEDIES",
     "Remedy",
     "applied",
@@ -28,6 +33,8 @@ __all__ = [
     "identity_init",
     "lstm",
     "named",
+    "random_steps",
+    "random_weights",
     "relu",
     "undo",
     "vanishing_regulariser",
@@ -41,13 +48,16 @@ REMEDIES: tuple[Remedy, ...] = (
     VANISHING_REGULARISER,
 )
 
+# Changes that mean nothing: what a remedy has to be better than.
+CONTROLS: tuple[Remedy, ...] = (RANDOM_WEIGHTS, RANDOM_STEPS)
+
 
 def named(name: str) -> Remedy:
-    """The remedy of this name.
+    """The remedy of this name, or the control.
 
     Raises  ArgumentError if there is none
     """
-    for remedy in REMEDIES:
+    for remedy in (*REMEDIES, *CONTROLS):
         if remedy.name == name:
             return remedy
     known = ", ".join(remedy.name for remedy in REMEDIES)
