@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from longreach.nn import Recurrent, cells
 from longreach.probes.pairs import Narrow
 from longreach.watching import Watch
 
@@ -81,6 +82,27 @@ def test_packed_rows_and_the_reverse_direction_run_in_their_own_time():
     assert found.lengths.tolist() == lengths.tolist()
     for row, length in enumerate(lengths.tolist()):
         np.testing.assert_allclose(found.inputs[row, T - length :], x[:length, row].flip(0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("cell", [cells.MinGRU, cells.LRU])
+@pytest.mark.parametrize("reads", ["output", "state"])
+def test_errors_of_a_network_of_cells_are_those_that_arrive_from_above(cell, reads):
+    net, x = Net(), torch.randn(B, T, F)
+    net.rnn = Recurrent(cell, F, H, batch_first=True)
+
+    def run():
+        output, state = net.rnn(x)
+        read = output if reads == "output" else state
+        return read[..., :1].abs().square().sum(), read  # of one unit: what arrives has a direction or two
+
+    found, gradient = pairs_of(net, run)
+    np.testing.assert_allclose(found.inputs, x, rtol=1e-6)
+    if reads == "output":
+        assert spanned(found.errors, gradient)
+        return
+    assert not found.errors[:, :-1].any()
+    pairs = torch.view_as_real(gradient).flatten(2) if gradient.is_complex() else gradient
+    assert spanned(found.errors[:, -1:], pairs[0][:, None])
 
 
 def test_token_ids_are_seen_through_an_embedding():

@@ -349,11 +349,8 @@ def test_layers_that_cannot_be_replayed_are_read_through_the_model(layer):
     (found,) = watch.record().layers
     assert found.whole
     assert found.reach.horizon == T - 1
-    assert [note.split(":")[0] for note in watch.store.notes()] == [
-        "a layer that is given resets cannot be replayed"
-        if isinstance(layer, nn.RNNBase)
-        else "a longreach.nn.Recurrent whose cell goes through all steps at one go shows none of them"
-    ]
+    (note,) = watch.store.notes()
+    assert note.startswith("a layer that is given resets cannot be replayed")
 
 
 # ---- need

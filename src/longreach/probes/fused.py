@@ -1,15 +1,18 @@
-"""Reach of nn.RNN, nn.GRU and nn.LSTM: gain and signal of every layer and direction at one sampled step."""
+"""Reach of nn.RNN, nn.GRU, nn.LSTM and longreach.nn.Recurrent: gain and signal of all their layers at a step."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from longreach.probes.channel import Travel, sphere, travel
+from longreach.probes.channel import Travel, side_by_side, sphere, travel
 from longreach.probes.lags import lag_grid, split
-from longreach.probes.replay import LONGEST_CHUNK, State, Strand, chunks, strands, turn_around
+from longreach.probes.replay import LONGEST_CHUNK, AnyStrand, Place, State, chunks, strands, turn_around
 from longreach.probes.samples import Curve, LayerKey
 
 # An error this much smaller than the row's largest is rounding, not a loss at that step.
@@ -20,12 +23,13 @@ NO_ERROR = 1e-6
 class FusedCall:
     """A few rows of one call of a fused layer, and the errors that arrived at it from above.
 
-    start       the user's own hx, (h,) or (h, c) as (place, row, unit), or None
+    module      one of torch's or ours, or a longreach.nn.Recurrent
+    start       the user's own state, (h,), (h, c) or as the cells have it, as (place, row, ...), or None
     error       ∂L/∂output, the direct part alone: exactly what a hook on the output sees
-    last_error  ∂L/∂h_n and, for an LSTM, ∂L/∂c_n, as far as the loss reads them
+    last_error  ∂L/∂ of the entries of the last state, if the loss reads any of it, else empty
     """
 
-    module: nn.RNNBase
+    module: Any
     inputs: Float[Tensor, "time row feature"]
     lengths: Int[Tensor, " row"]
     start: State | None
@@ -38,18 +42,37 @@ def measure(call: FusedCall, name: str, step: int, generator: torch.Generator) -
 
     Cost: about two forward and two backward passes of the layer over these rows, in float64.
     """
-    with torch.autocast(call.inputs.device.type, enabled=False):
-        laid_out = list(strands(call.module, call.inputs, call.lengths, call.start, generator))
-        errors = _direct_errors(call, [output for *_, output in laid_out])
+    with _laid_out(call, generator) as places:
         found = []
-        for place, (layer, reverse, strand, _) in enumerate(laid_out):
-            error = turn_around(errors[place], call.lengths) if reverse else errors[place]
-            cell_error = call.last_error[1][place] if len(call.last_error) > 1 else None
-            curve = _curve(strand, error.detach(), cell_error, call, step, generator)
-            direction = "reverse" if reverse else "forward"
-            key = LayerKey(name, kind_of(call.module.mode), layer, direction, call.module.hidden_size)
-            found.append((key, curve))
-    return found
+        for number, (errors, place) in enumerate(zip(_direct_errors(call, places), places, strict=True)):
+            errors = turn_around(errors, call.lengths) if place.reverse else errors
+            last = _last(call, place, number)
+            curve = _curve(place.strand, errors.detach(), last, call, step, generator)
+            direction = "reverse" if place.reverse else "forward"
+            found.append((LayerKey(name, _kind(call, number), place.layer, direction, call.module.hidden_size), curve))
+        return found
+
+
+@contextmanager
+def _laid_out(call: FusedCall, generator: torch.Generator) -> Iterator[list[Place]]:
+    """All layers and directions, run over all steps."""
+    given = (call.module, call.inputs, call.lengths, call.start, generator)
+    with torch.autocast(call.inputs.device.type, enabled=False):
+        if isinstance(call.module, nn.RNNBase):
+            yield list(strands(*given))
+            return
+        from longreach.probes import cells  # which loads longreach.nn: here it is there already
+
+        with cells.unnoticed(call.inputs.device):
+            yield list(cells.strands(*given))
+
+
+def _kind(call: FusedCall, place: int) -> str:
+    if isinstance(call.module, nn.RNNBase):
+        return kind_of(call.module.mode)
+    from longreach.probes import cells
+
+    return cells.kind_of(call.module.cells[place])
 
 
 def kind_of(mode: str) -> str:
@@ -58,57 +81,69 @@ def kind_of(mode: str) -> str:
     return f"{family} {activation.lower().replace('_', ' ')}".rstrip()
 
 
-def _direct_errors(call: FusedCall, outputs: list[Tensor]) -> list[Tensor]:
+def _direct_errors(call: FusedCall, places: list[Place]) -> list[Tensor]:
     """What arrives at each layer's output from above, in the module's time: ∂L/∂h_t through step t's own output."""
     directions = 2 if call.module.bidirectional else 1
-    own = [torch.zeros_like(output) for output in outputs]
+    own = [torch.zeros_like(place.output) for place in places]
     if call.error is not None:
-        for side, part in enumerate(call.error.to(own[0]).chunk(directions, dim=-1)):
-            own[side - directions] += part
-    for place, ended in enumerate(call.last_error[0] if call.last_error else ()):
-        rows = torch.arange(ended.shape[0], device=ended.device)
-        last = (call.lengths - 1).to(ended.device) if place % directions == 0 else torch.zeros_like(rows)
-        own[place][last, rows] += ended.to(own[place])
+        # a residual network's output is the sum of those of all its layers
+        shown = own if getattr(call.module, "residual", False) else own[-directions:]
+        for number, error in enumerate(shown):
+            error += call.error.to(error).chunk(directions, dim=-1)[number % directions]
     sent_down = []
-    for place, output in enumerate(outputs):
-        above = (place // directions + 1) * directions
-        if above < len(outputs):
-            (arrived,) = torch.autograd.grad(outputs[above:], output, own[above:], retain_graph=True)
-            sent_down.append(own[place] + arrived)
+    for number, place in enumerate(places):
+        above = (number // directions + 1) * directions
+        sources, errors = [other.output for other in places[above:]], own[above:]
+        for higher, other in enumerate(places[above:], above) if call.last_error else ():
+            sources += other.ended
+            errors += [e.to(s) for e, s in zip(_last(call, other, higher), other.ended, strict=True)]
+        if sources:
+            (arrived,) = torch.autograd.grad(sources, place.output, errors, retain_graph=True)
+            sent_down.append(own[number] + arrived)
         else:
-            sent_down.append(own[place])
+            sent_down.append(own[number])
     return sent_down
 
 
+def _last(call: FusedCall, place: Place, number: int) -> State:
+    """∂L/∂ of the state that a place ends in."""
+    return place.strand.passing(tuple(part[number] for part in call.last_error)) if call.last_error else ()
+
+
 def _curve(
-    strand: Strand,
+    strand: AnyStrand,
     error: Float[Tensor, "time row unit"],
-    cell_error: Float[Tensor, "row unit"] | None,
+    last_error: State,
     call: FusedCall,
     step: int,
     generator: torch.Generator,
 ) -> Curve:
+    ends = (call.lengths - 1).to(error.device)
     size = error.norm(dim=2)
+    if last_error:
+        size[ends, torch.arange(len(ends), device=ends.device)] += side_by_side(last_error, 0).to(size).norm(dim=1)
     anchors = last_error_step(size, call.lengths)
     lags = lag_grid(int(anchors.max()))
     gain = np.full((len(lags), len(anchors)), np.nan)
     signal, subnormal = gain.copy(), gain.copy()
     for anchor in anchors.unique().tolist():
-        rows = (anchors == anchor).nonzero()[:, 0]
+        rows = (anchors == anchor).nonzero()[:, 0].to(error.device)
         reached = lags[: sum(lag <= anchor for lag in lags)]
         borders = split(reached if reached[-1] == anchor else (*reached, anchor), LONGEST_CHUNK)
         read = [borders.index(lag) for lag in reached]
-        stretches = chunks(strand.rows(rows), anchor, borders)
+        some = strand.rows(rows)
+        stretches, state = chunks(some, anchor, borders)
         where = np.ix_(range(len(reached)), rows.tolist())
-        state = tuple(part[rows] for part in strand.start)
-        gain[where] = travel(stretches, sphere(state, generator)).log_norm[read].cpu().numpy()
-        seed = [error[anchor, rows], *(torch.zeros_like(part) for part in state[1:])]
-        if cell_error is not None:
-            ended = (call.lengths[rows.cpu()] - 1 == anchor).to(seed[1])
-            seed[1] = cell_error[rows].to(seed[1]) * ended[:, None]
-        sent = travel(stretches, tuple(seed))
+        passing = some.passing(state)
+        gain[where] = travel(stretches, sphere(passing, generator)).log_norm[read].cpu().numpy()
+        seed = some.arriving(state, error[anchor, rows])
+        if last_error:
+            ended = (ends[rows] == anchor).to(error)
+            more = (torch.einsum("r...,r->r...", part[rows].to(error), ended) for part in last_error)
+            seed = tuple(one + other for one, other in zip(seed, more, strict=True))
+        sent = travel(stretches, seed)
         signal[where] = sent.log_norm[read].cpu().numpy()
-        start = torch.cat(seed, dim=1).norm(dim=1).log()
+        start = side_by_side(seed, 0).norm(dim=1).log()
         subnormal[where] = subnormal_share(sent, start, call.inputs.dtype)[read].cpu().numpy()
     return summarised(step, lags, gain, signal, subnormal)
 

@@ -33,7 +33,7 @@ def slopes(
     """
     with torch.no_grad(), torch.autocast(call.inputs.device.type, enabled=False):
         several = call.module.num_layers > 1
-        for layer, reverse, strand, output in strands(call.module, call.inputs, call.lengths, call.start, generator):
+        for layer, reverse, strand, output, _ in strands(call.module, call.inputs, call.lengths, call.start, generator):
             if strand.mode not in UNITS:
                 continue
             states = turn_around(output, call.lengths) if reverse else output

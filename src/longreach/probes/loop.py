@@ -6,6 +6,7 @@ activation outside of the module) is part of what is measured.
 """
 
 import itertools
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,7 +55,7 @@ class Chain:
     def row_dim(self) -> int | None:
         """The batch dimension of the state: fused layers keep their stack in front of it. None without a batch."""
         part = self.states[0][0]
-        if isinstance(self.module, nn.RNNBase):
+        if isinstance(self.module, nn.RNNBase) or is_ours(self.module, "recurrent", "Recurrent"):
             return 1 if part.dim() == 3 else None
         return 0 if part.dim() > 1 else None
 
@@ -170,6 +171,12 @@ def _kind(module: nn.Module) -> str:
     if isinstance(module, nn.RNNCell):
         return f"RNN {module.nonlinearity}"
     return known.get(type(module), type(module).__name__)
+
+
+def is_ours(module: nn.Module, home: str, name: str) -> bool:
+    """Whether a module is an instance of longreach.nn.`home`.`name`; where that was never imported, it is not."""
+    ours = sys.modules.get(f"longreach.nn.{home}")
+    return ours is not None and isinstance(module, getattr(ours, name))
 
 
 def tensors_in(value: Any) -> list[Tensor]:

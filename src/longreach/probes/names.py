@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 # Modules that hold a model and stand in its place.
 WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel")
+# Of longreach.remedies: what a remedy put in a layer's place goes by that layer's name.
+STAND_INS = ("Substitute", "StepSubstitute")
 
 
 class Names:
@@ -51,6 +53,8 @@ class Names:
         self._roots.append(name)
         for path, part in root.named_modules():
             self._known.setdefault(part, prefix + path if path else name)
+            if type(part).__name__ in STAND_INS:
+                self._known.setdefault(part.get_submodule("inner"), self._known[part])
 
     def of(self, module: nn.Module) -> str:
         """The name of a module; of one never met, the name of its class."""

@@ -243,7 +243,8 @@ class Observer:
                 self._replay(visit)
         elif visits and self._together.agree(self._step):
             # first what all ranks have to do, then what each can do alone: a failure there is nobody else's
-            gathered = [(visit, with_whole_weights(visit.module)) for visit in visits if can_be_gathered(visit.module)]
+            torchs = [visit for visit in visits if isinstance(visit.module, nn.RNNBase)]
+            gathered = [(visit, with_whole_weights(visit.module)) for visit in torchs if can_be_gathered(visit.module)]
             for visit, module in gathered:
                 self._replay(replace(visit, module=module), self.names.of(visit.module))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from longreach.probes.fused import last_error_step
+from longreach.probes.fused import FusedCall, last_error_step
 from longreach.probes.loop import Chain, descends
 from longreach.probes.replay import turn_around
 from longreach.probes.samples import Pairs
@@ -83,13 +83,8 @@ def of_fused(visit: FusedVisit, embedded: list[Embedded]) -> dict[str, Driven]:
     """What drove a fused layer, and its direct errors, per direction, each in its own running time."""
     call = visit.call(torch.arange(visit.inputs.shape[1]))
     directions = 2 if call.module.bidirectional else 1
-    width = call.module.proj_size or call.module.hidden_size
-    shape = (*call.inputs.shape[:2], directions * width)
-    error = torch.zeros(shape, device=call.inputs.device) if call.error is None else call.error.float()
-    for side, ended in enumerate(call.last_error[0][-directions:] if call.last_error else ()):
-        rows = torch.arange(shape[1])
-        last = call.lengths - 1 if side == 0 else torch.zeros_like(rows)
-        error[last, rows, side * width : (side + 1) * width] += ended.float()
+    error = _errors(visit, call, directions)
+    width = error.shape[2] // directions
     ids = _ids_of(visit, embedded)
     found = {}
     for side, direction in enumerate(("forward", "reverse")[:directions]):
@@ -99,6 +94,25 @@ def of_fused(visit: FusedVisit, embedded: list[Embedded]) -> dict[str, Driven]:
             own, drive = turn_around(own, call.lengths), turn_around(drive, call.lengths)
         found[direction] = Driven(drive, own, call.lengths, ids is not None)
     return found
+
+
+def _errors(visit: FusedVisit, call: FusedCall, directions: int) -> Tensor:
+    """The direct errors at the output, and, at the last step, at the last state of the top layer.
+
+    Where both are read, of states of another shape than the output (a complex one) those at the output.
+    """
+    rows, time = torch.arange(call.inputs.shape[1]), len(call.inputs)
+    last = [part[-directions:].float().flatten(2) for part in call.last_error]
+    first = [part for part in last[:1] if part.shape[2] == visit.width]
+    if call.error is None and not first and last:
+        first = [torch.cat(last, dim=2)]
+    width = first[0].shape[2] if first else visit.width
+    shape = (time, len(rows), directions * width)
+    error = torch.zeros(shape, device=call.inputs.device) if call.error is None else call.error.float()
+    for side, ended in enumerate(first[0] if first else ()):
+        at = call.lengths - 1 if side == 0 else torch.zeros_like(rows)
+        error[at, rows, side * width : (side + 1) * width] += ended
+    return error
 
 
 def paired(drive: Tensor, error: Tensor, lengths: Tensor, tokens: bool, narrow: Narrow, step: int) -> Pairs | None:

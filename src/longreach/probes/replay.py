@@ -1,13 +1,15 @@
 """One layer of a fused nn.RNN, nn.GRU or nn.LSTM, in one direction, replayed in chunks.
 
 The fused call is only cut, never opened: the state handed from chunk to chunk is a leaf, so that one vector-Jacobian
-product per chunk carries a gradient from border to border. It works on whatever device the layer lives on.
+product per chunk carries a gradient from border to border. It works on whatever device the layer lives on. For networks
+of cells see cells.py.
 """
 
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -25,6 +27,51 @@ SCANS: dict[str, Callable] = {
     "RNN_TANH": torch.rnn_tanh,
     "RNN_RELU": torch.rnn_relu,
 }
+
+
+@runtime_checkable
+class AnyStrand(Protocol):
+    """What can be cut into chunks: a layer in one direction, with inputs, in its own running time."""
+
+    @property
+    def inputs(self) -> Float[Tensor, "time row feature"]:
+        """What goes in at every step."""
+        ...
+
+    @property
+    def start(self) -> State:
+        """The state before the first step."""
+        ...
+
+    def run(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Outputs of every step and the state after the last one."""
+        ...
+
+    def rows(self, chosen: Tensor) -> "AnyStrand":
+        """The same layer with these rows alone."""
+        ...
+
+    def passing(self, state: State) -> State:
+        """The entries of a state that a gradient passes through."""
+        ...
+
+    def arriving(self, state: State, error: Tensor) -> State:
+        """∂L/∂s for an error at what the layer shows of a state s."""
+        ...
+
+
+class Place(NamedTuple):
+    """One layer in one direction, run over all steps.
+
+    output  in the module's time, part of one graph from layer to layer; padded steps hold whatever
+    ended   the state after the last step in its own running time, the entries that a gradient passes through
+    """
+
+    layer: int
+    reverse: bool
+    strand: Any
+    output: Float[Tensor, "time row unit"]
+    ended: State
 
 
 @dataclass(frozen=True)
@@ -55,6 +102,14 @@ class Strand:
         start = tuple(part[chosen] for part in self.start)
         return Strand(self.mode, self.weights, self.bias, self.inputs[:, chosen], start)
 
+    def passing(self, state: State) -> State:
+        """All of it."""
+        return state
+
+    def arriving(self, state: State, error: Tensor) -> State:
+        """The error: h is what is shown."""
+        return error, *(torch.zeros_like(part) for part in state[1:])
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -69,8 +124,8 @@ class Chunk:
         return tuple(torch.zeros_like(e) if p is None else p for p, e in zip(pulled, self.entering, strict=True))
 
 
-def chunks(strand: Strand, anchor: int, borders: list[int]) -> list[Chunk]:
-    """The strand cut at the given lags before the anchor step; the chunk nearest to the anchor first.
+def chunks(strand: AnyStrand, anchor: int, borders: list[int]) -> tuple[list[Chunk], State]:
+    """The strand cut at the given lags before the anchor step, the nearest chunk first; and the state s_anchor.
 
     borders  lags, ascending from 0 to at most `anchor`; state s_t is the one after step t
     """
@@ -82,8 +137,8 @@ def chunks(strand: Strand, anchor: int, borders: list[int]) -> list[Chunk]:
         for near, far in reversed(list(itertools.pairwise(borders))):
             entering = tuple(part.detach().requires_grad_() for part in state)
             _, state = strand.run(strand.inputs[anchor - far + 1 : anchor - near + 1], entering)
-            found.append(Chunk(entering, state))
-    return found[::-1]
+            found.append(Chunk(strand.passing(entering), strand.passing(state)))
+    return found[::-1], state
 
 
 def strands(
@@ -92,12 +147,11 @@ def strands(
     lengths: Int[Tensor, " row"],
     start: State | None,
     generator: torch.Generator,
-) -> Iterator[tuple[int, bool, Strand, Tensor]]:
-    """Every layer and direction of a module as (layer, is reverse, strand, output), from the bottom up.
+) -> Iterator[Place]:
+    """Every layer and direction of a module, from the bottom up.
 
-    Everything is float64 (float32 where the device has none). The output is in the module's time, part of one graph,
-    and padded steps hold whatever: only steps before a row's length mean something. A reverse strand runs over
-    inputs turned around within each row's own length. Dropout between layers is drawn anew, from `generator`.
+    Everything is float64 (float32 where the device has none). A reverse strand runs over inputs turned around within
+    each row's own length. Dropout between layers is drawn anew, from `generator`.
     """
     dtype = torch.float32 if inputs.device.type == "mps" else torch.float64
     directions = 2 if module.bidirectional else 1
@@ -111,15 +165,20 @@ def strands(
             own_time = turn_around(flow, lengths) if reverse else flow
             strand = Strand(module.mode, weights, module.bias, own_time.detach(), tuple(p[place] for p in state))
             with torch.enable_grad():
-                output, _ = strand.run(own_time, strand.start)
+                output, ended = strand.run(own_time, strand.start)
                 output = turn_around(output, lengths) if reverse else output
             # the bottom layer begins a graph from layer to layer, so that errors can be sent down the stack
             outputs.append(output if output.requires_grad else output.requires_grad_())
-            yield layer, bool(reverse), strand, output
-        flow = torch.cat(outputs, dim=-1)
-        if module.training and module.dropout:
-            keep = torch.rand(flow.shape, generator=generator) >= module.dropout
-            flow = flow * keep.to(flow) / (1 - module.dropout)
+            yield Place(layer, bool(reverse), strand, output, ended)
+        flow = dropped(torch.cat(outputs, dim=-1), module.dropout if module.training else 0.0, generator)
+
+
+def dropped(flow: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """What goes from layer to layer, with dropout drawn anew."""
+    if not share:
+        return flow
+    keep = torch.rand(flow.shape, generator=generator) >= share
+    return flow * keep.to(flow) / (1 - share)
 
 
 def _weights(module: nn.RNNBase, place: int) -> list[Tensor]:

@@ -3,7 +3,6 @@
 The hooks only look. They change no argument, no result and no gradient, and draw no random number.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from longreach.probes.fused import FusedCall
-from longreach.probes.loop import Chain, tensors_in
+from longreach.probes.loop import Chain, is_ours, tensors_in
 
 # A module whose calls were found unconnected this often in one step is not asked again.
 PATIENCE = 3
@@ -30,8 +29,9 @@ WITH_RESETS = (
     "the whole model's were; longreach.observe tells the norms of its gradients"
 )
 AT_ONE_GO = (
-    "a longreach.nn.Recurrent whose cell goes through all steps at one go shows none of them: neither its reach nor "
-    "what its data need was measured, unless the whole model's were; longreach.observe tells the norms of its gradients"
+    "a longreach.nn.Recurrent whose cell, one of the script's own, goes through all steps at one go shows none of "
+    "them: neither its reach nor what its data need was measured, unless the whole model's were; longreach.observe "
+    "tells the norms of its gradients"
 )
 
 
@@ -47,50 +47,57 @@ class Embedded:
 class FusedVisit:
     """One call of a fused layer in the script's own step, and the errors as they come back.
 
+    module        one of torch's or ours, or a longreach.nn.Recurrent
     inputs, rows  everything time-major and copied, for some rows of the batch
     source        the tensor that the layer was given, to see whether it came out of an embedding
+    errors        "output", and the numbers of the entries of the last state
     """
 
-    module: nn.RNNBase
+    module: Any
     inputs: Tensor
     lengths: Tensor
     start: tuple[Tensor, ...] | None
     rows: Tensor
     source: Tensor
     packed: PackedSequence | None
-    errors: dict[str, Tensor] = field(default_factory=dict)
+    errors: dict[str | int, Tensor] = field(default_factory=dict)
     detached: bool = False  # `start` was given, and no gradient passes on through it
     ended: tuple[Tensor, ...] = ()  # the state after the last step, shaped as `start`
+    width: int = 0  # features of one direction's output
 
     def call(self, chosen: Tensor) -> FusedCall:
         """The call as it stands after the backward, with these of its rows."""
         start = None if self.start is None else tuple(part[:, chosen] for part in self.start)
         error = self.errors.get("output")
-        known = [self.errors.get(name) for name in ("h_n", "c_n")]
-        ended = tuple(part[:, chosen] for part in known if part is not None) if known[0] is not None else ()
-        if known[1] is not None and known[0] is None:
-            ended = (self._no_error(known[1])[:, chosen], known[1][:, chosen])
+        known = any(number in self.errors for number in range(len(self.ended)))
+        ended = [self.errors.get(number, torch.zeros_like(part)) for number, part in enumerate(self.ended) if known]
         return FusedCall(
             self.module,
             self.inputs[:, chosen],
             self.lengths[chosen],
             start,
             None if error is None else error[:, chosen],
-            ended,
+            tuple(part[:, chosen] for part in ended),
         )
 
-    def _no_error(self, like: Tensor) -> Tensor:
-        width = self.module.proj_size or self.module.hidden_size
-        return like.new_zeros(*like.shape[:2], width)
-
-    def keep(self, name: str, gradient: Tensor) -> None:
+    def keep(self, name: str | int, gradient: Tensor) -> None:
         """A gradient has come back; several backward passes add up, as they do in .grad."""
         if name == "output":
             gradient, _ = time_major(self.module, gradient, self.packed)
-        elif gradient.dim() == 2:
-            gradient = gradient[:, None]
+        else:
+            gradient = self.with_rows(gradient)
         found = gradient.detach()[:, self.rows.to(gradient.device)]
         self.errors[name] = self.errors[name] + found if name in self.errors else found
+
+    def with_rows(self, entry: Tensor) -> Tensor:
+        """An entry of a state as real numbers, (place, row, ...)."""
+        entry = torch.view_as_real(entry) if entry.is_complex() else entry
+        return entry[:, None] if self.packed is None and self.source.dim() == 2 else entry
+
+    def state(self, given: Any) -> tuple[Tensor, ...]:
+        """A copy of a state, for the rows that are looked at."""
+        parts = [self.with_rows(part.detach()) for part in tensors_in(given)]
+        return tuple(part[:, self.rows.to(part.device)].clone() for part in parts)
 
 
 @dataclass
@@ -183,7 +190,8 @@ class Trace:
             visit.chain.close()
         found = [*self._done, *self._open.values()]
         self._open, self._done = {}, []
-        return _most_telling([visit for visit in found if visit.chain.is_a_loop])
+        replayed = {part for visit in self.fused for part in visit.module.modules()} - {v.module for v in self.fused}
+        return _most_telling([v for v in found if v.chain.is_a_loop and v.chain.module not in replayed])
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -211,7 +219,7 @@ class Trace:
         with self._timed():
             while self._stack and self._stack.pop()[0] is not module:
                 pass  # calls that an exception has ended
-            if isinstance(module, nn.RNNBase):
+            if isinstance(module, nn.RNNBase) or _can_be_replayed(module):
                 self.ran.add(module)
             if torch.is_grad_enabled() and result is not None and _holds_numbers(tensors_in(result)):
                 self._look(module, arguments, keywords, result)
@@ -229,9 +237,10 @@ class Trace:
         results = tensors_in(result)
         if not any(leaf.requires_grad for leaf in results):
             return
-        if isinstance(module, nn.RNNBase) and isinstance(result, tuple) and len(result) == 2:
+        is_torchs = isinstance(module, nn.RNNBase) and isinstance(result, tuple) and len(result) == 2
+        if is_torchs or _can_be_replayed(module):
             self._look_at_fused(module, arguments, keywords, result)
-        if _goes_at_one_go(module):
+        elif _goes_at_one_go(module):
             self.unread[AT_ONE_GO] = None
         self._look_at_cell(module, tensors_in((arguments, keywords)), results)
 
@@ -251,39 +260,34 @@ class Trace:
         visit.chain.extend(arguments, results)
         self._open[module] = visit
 
-    def _look_at_fused(self, module: nn.RNNBase, arguments: Any, keywords: Any, result: Any) -> None:
+    def _look_at_fused(self, module: Any, arguments: Any, keywords: Any, result: Any) -> None:
         if keywords.get("resets") is not None:
             self.unread[WITH_RESETS] = None
             return
         given = arguments[0] if arguments else keywords["input"]
-        hx = arguments[1] if len(arguments) > 1 else keywords.get("hx")
+        start = arguments[1] if len(arguments) > 1 else keywords.get("hx", keywords.get("state"))
         packed = given if isinstance(given, PackedSequence) else None
         source: Tensor = given.data if isinstance(given, PackedSequence) else given
         inputs, lengths = time_major(module, source, packed)
         width = max(inputs.shape[2], module.hidden_size)
         rows = self._some_rows(inputs.shape[1], inputs.shape[0] * width)
-        start = None
-        if hx is not None:
-            parts = hx if isinstance(hx, tuple) else (hx,)
-            parts = [part[:, None] if part.dim() == 2 else part for part in parts]
-            start = tuple(part.detach()[:, rows.to(part.device)].clone() for part in parts)
         # copied now: scripts may fill the same buffer again before the backward is done
         copied = inputs.detach()[:, rows.to(inputs.device)].clone()
-        visit = FusedVisit(module, copied, lengths[rows], start, rows, source, packed)
+        visit = FusedVisit(module, copied, lengths[rows], None, rows, source, packed)
         output, ended = result
-        visit.detached = hx is not None and not any(part.requires_grad for part in tensors_in(hx))
-        parts = [part[:, None] if part.dim() == 2 else part for part in tensors_in(ended)]
-        visit.ended = tuple(part.detach()[:, rows.to(part.device)].clone() for part in parts)
-        named = {"output": output.data if isinstance(output, PackedSequence) else output}
-        named |= dict(zip(("h_n", "c_n"), ended if isinstance(ended, tuple) else (ended,), strict=False))
-        for name, leaf in named.items():
+        visit.start = None if start is None else visit.state(start)
+        visit.detached = start is not None and not any(part.requires_grad for part in tensors_in(start))
+        visit.ended = visit.state(ended)
+        output = output.data if isinstance(output, PackedSequence) else output
+        visit.width = output.shape[-1] // (2 if module.bidirectional else 1)
+        for name, leaf in {"output": output, **dict(enumerate(tensors_in(ended)))}.items():
             if leaf.requires_grad:
                 leaf.register_hook(lambda gradient, name=name: self._keep(visit, name, gradient))
         self.fused.append(visit)
         while len(self.fused) > 1 and sum(kept.inputs.numel() for kept in self.fused) > MOST_KEPT:
             self.fused.pop(0)
 
-    def _keep(self, visit: FusedVisit, name: str, gradient: Tensor | None) -> None:
+    def _keep(self, visit: FusedVisit, name: str | int, gradient: Tensor | None) -> None:
         if gradient is None:
             return  # of an operator with several results, the loss uses another one
         with self._timed():
@@ -297,7 +301,7 @@ class Trace:
         return (torch.arange(most) * rows // most + self.turn) % rows
 
 
-def time_major(module: nn.RNNBase, flow: Tensor, packed: PackedSequence | None) -> tuple[Tensor, Tensor]:
+def time_major(module: Any, flow: Tensor, packed: PackedSequence | None) -> tuple[Tensor, Tensor]:
     """What flows in or out of a fused layer as (time, row, feature), and the length of each row."""
     if packed is not None:
         sequence = PackedSequence(flow, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
@@ -314,10 +318,16 @@ def _holds_numbers(results: list[Tensor]) -> bool:
     return not torch._C._are_functorch_transforms_active() and all(leaf.device.type != "meta" for leaf in results)
 
 
+def _can_be_replayed(module: nn.Module) -> bool:
+    """Whether a module is one of our networks, of our own cells: a copy of it runs without anybody noticing."""
+    from longreach.probes.rerun import is_known
+
+    return is_ours(module, "recurrent", "Recurrent") and is_known(module)
+
+
 def _goes_at_one_go(module: Any) -> bool:
     """Whether a module is one of our networks of cells, and no cell of it is called step by step."""
-    ours = sys.modules.get("longreach.nn.recurrent")
-    if ours is None or not isinstance(module, ours.Recurrent):
+    if not is_ours(module, "recurrent", "Recurrent"):
         return False
     return all(cell.fuses(cut=module.cut, clip=module.clip) for cell in module.cells)
 
@@ -331,12 +341,17 @@ def _most_telling(visits: list[ChainVisit]) -> list[ChainVisit]:
     def within(inner: nn.Module, outer: nn.Module) -> bool:
         return inner is not outer and any(part is inner for part in outer.modules())
 
-    known = [v for v in visits if isinstance(v.chain.module, (nn.RNNBase, nn.RNNCellBase))]
-    other = [v for v in visits if not isinstance(v.chain.module, (nn.RNNBase, nn.RNNCellBase))]
+    def is_known(module: nn.Module) -> bool:
+        torchs = isinstance(module, (nn.RNNBase, nn.RNNCellBase))
+        return torchs or is_ours(module, "recurrent", "Recurrent") or is_ours(module, "cell", "Cell")
+
+    known = [v for v in visits if is_known(v.chain.module)]
+    known = [v for v in known if not any(within(v.chain.module, w.chain.module) for w in known)]
+    other = [v for v in visits if not is_known(v.chain.module)]
     outermost = [
         v
         for v in other
-        if not any(within(w.chain.module, v.chain.module) for w in known)
+        if not any(within(w.chain.module, v.chain.module) or within(v.chain.module, w.chain.module) for w in known)
         and not any(within(v.chain.module, w.chain.module) for w in other)
     ]
     return [*known, *outermost]

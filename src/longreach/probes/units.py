@@ -87,6 +87,8 @@ class Units(Probe):
         for sample in of_graph(root, owners, look.step):
             look.store.add(sample)
         for visit in fused.values():
+            if not isinstance(visit.module, nn.RNNBase):
+                continue  # cells in a loop are in the graph
             count = min(visit.inputs.shape[1], ROWS) if look.with_curves else 1
             size = count * len(visit.inputs) * sum(own.numel() for own in visit.module.parameters())
             if size > LITTLE and not look.with_curves:
