@@ -5,7 +5,8 @@
     nn         RNN, GRU and LSTM in the place of torch's, and every other cell
     accelerate a model's recurrent layers become ours    observe   the norms of all states' gradients
     lyapunov, singular_values, carousel                  the spectrum of a recurrent layer
-    Watch, Record, Diagnosis, Finding                    what these give
+    prove      runs with remedies and without -> what is proven
+    Watch, Record, Diagnosis, Finding, Proof             what these give
     LongreachError                                       the root of all errors
 
 Nothing heavy is imported before it is used: reading a run folder needs no torch.
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from longreach.spectrum.carousel import carousel
     from longreach.spectrum.lyapunov import lyapunov
     from longreach.spectrum.singular import singular_values
+    from longreach.trial.proof import Proof
+    from longreach.trial.prove import prove
     from longreach.watching import Watch, watch
 
 __version__ = "0.1.0"
@@ -31,6 +34,7 @@ __all__ = [
     "Diagnosis",
     "Finding",
     "LongreachError",
+    "Proof",
     "Record",
     "Watch",
     "accelerate",
@@ -40,6 +44,7 @@ __all__ = [
     "measure",
     "nn",
     "observe",
+    "prove",
     "singular_values",
     "watch",
 ]
@@ -48,6 +53,7 @@ _HOMES = {
     "Diagnosis": "longreach.diagnosis",
     "Finding": "longreach.diagnosis",
     "LongreachError": "longreach.errors",
+    "Proof": "longreach.trial.proof",
     "Record": "longreach.record",
     "Watch": "longreach.watching",
     "accelerate": "longreach.nn",
@@ -57,6 +63,7 @@ _HOMES = {
     "measure": "longreach.measurement",
     "nn": "longreach.nn",
     "observe": "longreach.nn",
+    "prove": "longreach.trial.prove",
     "singular_values": "longreach.spectrum.singular",
     "watch": "longreach.watching",
 }

@@ -13,6 +13,7 @@ from longreach.plain import build, plain
 from longreach.trial.effect import Effect, effect, luck
 
 SCHEMA = "longreach.proof/1"
+FEWEST_SEEDS = 3  # below, nothing is proven (luck), and nothing is given up for good
 WIDTH = 80
 POINTS = 100  # of a thinned curve
 Verdict = Literal["proven", "no better", "worse", "undecided", "not applicable"]
@@ -26,7 +27,7 @@ class Outcome:
     losses   the curve, thinned; the first is that of the untrained model
     seconds  of wall time, training alone
     memory   the most that was held, MiB
-    reach    of the model before it is trained; steps, None if not measured
+    reach    of the recurrent layer that reaches furthest; steps, None if not measured
     failed   why the run has no end: it crashed, or ran out of time
     """
 
@@ -123,6 +124,8 @@ class Proof:
         alone = [self.against(control, arm, level=self.level) for control in controls]
         among = [self.against(control, arm) for control in controls]
         bar = self.bar(arm)
+        if min(one.seeds for one in alone) < FEWEST_SEEDS:
+            return "undecided"
         if alone[0].high < 0:
             return "worse"
         if any(one.high < bar or (one.low > 0 and one.estimate < bar) for one in alone):
