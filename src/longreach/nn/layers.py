@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import torch
 from jaxtyping import Bool, Shaped
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence
 
 from longreach import kernels
@@ -188,6 +189,7 @@ class _Layer(nn.RNNBase):
         if self.mode not in TORCHS or self.mode == "LSTM" or isinstance(input, PackedSequence) or input.dim() != 3:
             return False
         single = input.shape[1 if self.batch_first else 0] == 1 and self._is_plain()
+        single = single and not parametrize.is_parametrized(self)  # torch's layer would take the weight from before
         return single and not observing.is_open() and not torch.compiler.is_compiling()
 
     def _run_torchs(self, rows: Tensor, layout: Layout, state: State) -> tuple[Tensor, State]:

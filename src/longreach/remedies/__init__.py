@@ -8,12 +8,30 @@ One file each; a new one is a file, and its line in REMEDIES: the names that the
 """
 
 from longreach.errors import ArgumentError
+from longreach.remedies.batch_norm import REMEDY as BATCH_NORM
+from longreach.remedies.batch_norm import batch_norm
 from longreach.remedies.clip_norm import REMEDY as CLIP_NORM
 from longreach.remedies.clip_norm import clip_norm
+from longreach.remedies.elu import REMEDY as ELU
+from longreach.remedies.elu import elu
+from longreach.remedies.flossing import REMEDY as FLOSSING
+from longreach.remedies.flossing import flossing
+from longreach.remedies.forget_bias import REMEDY as FORGET_BIAS
+from longreach.remedies.forget_bias import forget_bias
 from longreach.remedies.identity_init import REMEDY as IDENTITY_INIT
 from longreach.remedies.identity_init import identity_init
+from longreach.remedies.layer_norm import REMEDY as LAYER_NORM
+from longreach.remedies.layer_norm import layer_norm
+from longreach.remedies.leaky_relu import REMEDY as LEAKY_RELU
+from longreach.remedies.leaky_relu import leaky_relu
 from longreach.remedies.lstm import REMEDY as LSTM
 from longreach.remedies.lstm import lstm
+from longreach.remedies.orthogonal import REMEDY as ORTHOGONAL
+from longreach.remedies.orthogonal import orthogonal
+from longreach.remedies.orthogonal_init import REMEDY as ORTHOGONAL_INIT
+from longreach.remedies.orthogonal_init import orthogonal_init
+from longreach.remedies.prelu import REMEDY as PRELU
+from longreach.remedies.prelu import prelu
 from longreach.remedies.random_steps import REMEDY as RANDOM_STEPS
 from longreach.remedies.random_steps import random_steps
 from longreach.remedies.random_weights import REMEDY as RANDOM_WEIGHTS
@@ -21,6 +39,14 @@ from longreach.remedies.random_weights import random_weights
 from longreach.remedies.relu import REMEDY as RELU
 from longreach.remedies.relu import relu
 from longreach.remedies.remedy import Remedy, applied, undo
+from longreach.remedies.residual import REMEDY as RESIDUAL
+from longreach.remedies.residual import residual
+from longreach.remedies.scaled_init import REMEDY as SCALED_INIT
+from longreach.remedies.scaled_init import scaled_init
+from longreach.remedies.selu import REMEDY as SELU
+from longreach.remedies.selu import selu
+from longreach.remedies.truncated_bptt import REMEDY as TRUNCATED_BPTT
+from longreach.remedies.truncated_bptt import truncated_bptt
 from longreach.remedies.vanishing_regulariser import REMEDY as VANISHING_REGULARISER
 from longreach.remedies.vanishing_regulariser import vanishing_regulariser
 
@@ -29,23 +55,49 @@ __all__ = [
     "REMEDIES",
     "Remedy",
     "applied",
+    "batch_norm",
     "clip_norm",
+    "elu",
+    "flossing",
+    "forget_bias",
     "identity_init",
+    "layer_norm",
+    "leaky_relu",
     "lstm",
     "named",
+    "orthogonal",
+    "orthogonal_init",
+    "prelu",
     "random_steps",
     "random_weights",
     "relu",
+    "residual",
+    "scaled_init",
+    "selu",
+    "truncated_bptt",
     "undo",
     "vanishing_regulariser",
 ]
 
 REMEDIES: tuple[Remedy, ...] = (
     CLIP_NORM,
+    TRUNCATED_BPTT,
     IDENTITY_INIT,
+    ORTHOGONAL_INIT,
+    SCALED_INIT,
+    FORGET_BIAS,
+    FLOSSING,
+    ORTHOGONAL,
     RELU,
+    LEAKY_RELU,
+    PRELU,
+    ELU,
+    SELU,
     LSTM,
     VANISHING_REGULARISER,
+    RESIDUAL,
+    LAYER_NORM,
+    BATCH_NORM,
 )
 
 # Changes that mean nothing: what a remedy has to be better than.

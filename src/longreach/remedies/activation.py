@@ -2,11 +2,15 @@
 
 from typing import Any, TypeVar, cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, prelu
 
+from longreach import kernels
 from longreach.errors import NotApplicable
-from longreach.nn.layers import RNN
-from longreach.remedies.anatomy import activation_of, kind_of
+from longreach.nn import cells
+from longreach.nn.cells.elman import PRELU_START
+from longreach.remedies.anatomy import Layer, activation_of, become_ours, has_weights, kind_of
 from longreach.remedies.remedy import remember
 
 M = TypeVar("M", bound=nn.Module)
@@ -21,11 +25,114 @@ MODULES: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
     "selu": nn.SELU,
 }
+OTHERS = (nn.CELU, nn.GELU, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.LogSigmoid, nn.Mish, nn.ReLU6, nn.SiLU)
+KINDS = (*MODULES.values(), *OTHERS, nn.Softplus, nn.Softsign, nn.Tanhshrink)
+TORCHS = ("tanh", "relu")  # what torch's own layers can be told
 
 
 def put_activation(module: M, activation: str) -> M:
     """Make `activation` that of all recurrent layers without gates and of all activation modules within a module.
 
+    The last activation, after which the module holds no more weights, is left alone: it makes what the loss sees.
+    "After" is in the order in which the parts were given to the model.
     Raises  NotApplicable where there is nothing to change: activations called as functions are not seen
     """
-    raise NotImplementedError
+    verb = activation.replace("_", "-")
+    layers = [part for part in module.modules() if isinstance(part, Layer) and kind_of(part) == "rnn"]
+    between = activations_between(module)
+    if not layers and not between:
+        raise NotApplicable(
+            f"{verb}: expected an RNN, or activation modules with weights after them, as nn.Tanh between two "
+            f"nn.Linear, got {type(module).__name__}, which has none; activations that a forward calls as "
+            "functions are not seen"
+        )
+    for layer in layers:
+        if activation_of(layer) != activation:
+            _put_in_layer(layer, activation, verb)
+    like = next(module.parameters())
+    for part in between:
+        if type(part) is not MODULES[activation]:
+            remember(part, verb, _bring_back, (type(part), dict(vars(part)), dict(part._parameters)))
+            new = MODULES[activation]().to(like)
+            hooks = {key: value for key, value in vars(part).items() if key.endswith("_hooks") or key == "training"}
+            part.__class__ = type(new)
+            vars(part).clear()
+            vars(part).update(vars(new) | hooks)
+    return module
+
+
+def activations_between(module: nn.Module) -> list[nn.Module]:
+    """Activation modules after which a part with weights is registered, in that order; each once."""
+    # a part that stands at several places counts at the last of them
+    order = {part: None for _, part in reversed(list(module.named_modules(remove_duplicate=False)))}
+    parts = list(order)[::-1]
+    last = max((number for number, part in enumerate(parts) if has_weights(part)), default=0)
+    return [part for part in parts[:last] if type(part) in KINDS]
+
+
+def _bring_back(part: nn.Module, kept: tuple[type, dict[str, Any], dict[str, Any]]) -> None:
+    kind, held, parameters = kept
+    hooks = {key: value for key, value in vars(part).items() if key.endswith("_hooks") or key == "training"}
+    part.__class__ = kind
+    vars(part).clear()
+    vars(part).update(held | hooks | {"_parameters": parameters})
+
+
+class ActivatedCell(nn.RNNCell):
+    """torch's RNNCell with any of longreach.kernels.ACTIVATIONS."""
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """The state after one step, [B, H] or [H]."""
+        if hx is None:
+            hx = input.new_zeros(*input.shape[:-1], self.hidden_size)
+        weights = cast(Any, self)
+        sums = linear(input, weights.weight_ih, weights.bias_ih) + linear(hx, weights.weight_hh, weights.bias_hh)
+        return (
+            prelu(sums, weights.slope) if "slope" in self._parameters else kernels.ACTIVATIONS[self.nonlinearity](sums)
+        )
+
+
+def _put_in_layer(layer: Any, activation: str, verb: str) -> None:
+    slopes = {name: own for name, own in layer.named_parameters(recurse=False) if name.startswith("slope")}
+    attributes = {name: vars(layer)[name] for name in ("mode", "nonlinearity", "activation") if name in vars(layer)}
+    before = type(layer), attributes, slopes
+    if isinstance(layer, nn.RNNBase) and activation not in TORCHS:
+        become_ours(layer, verb)
+    if isinstance(layer, nn.RNNCell) and activation not in TORCHS and not isinstance(layer, ActivatedCell):
+        if type(layer) is not nn.RNNCell:
+            raise NotApplicable(
+                f"{verb}: expected torch's own RNNCell, got {type(layer).__name__}; torch has tanh and relu for it, "
+                "and a class of the user's, or one whose weights are computed, cannot be made another"
+            )
+        layer.__class__ = ActivatedCell
+    _set(layer, type(layer), _attributes(layer, activation), _new_slopes(layer) if activation == "prelu" else {})
+    remember(layer, verb, _set_back, before)
+
+
+def _set_back(layer: Any, before: tuple[type, dict[str, str], dict[str, nn.Parameter]]) -> None:
+    _set(layer, *before)
+
+
+def _set(layer: Any, kind: type, attributes: dict[str, str], slopes: dict[str, nn.Parameter]) -> None:
+    for name in [name for name in layer._parameters if name.startswith("slope")]:
+        del layer._parameters[name]
+    if isinstance(layer, cells.Elman) and not slopes:
+        layer.slope = None
+    layer.__class__ = kind
+    vars(layer).update(attributes)
+    for name, slope in slopes.items():
+        setattr(layer, name, slope)
+
+
+def _attributes(layer: Any, activation: str) -> dict[str, str]:
+    if isinstance(layer, nn.RNNBase):
+        return {"mode": f"RNN_{activation.upper()}", "nonlinearity": activation}
+    return {"activation" if isinstance(layer, cells.Elman) else "nonlinearity": activation}
+
+
+def _new_slopes(layer: Any) -> dict[str, nn.Parameter]:
+    names = ["slope"]
+    if isinstance(layer, nn.RNNBase):
+        names = [of_place[0].replace("weight_ih", "slope") for of_place in layer._all_weights]
+    like = next(layer.parameters())
+    return {name: nn.Parameter(torch.full_like(like.detach().flatten()[:1], PRELU_START)) for name in names}

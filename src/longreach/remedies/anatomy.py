@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from longreach import nn as ours
 from longreach.errors import NotApplicable
@@ -46,13 +47,34 @@ def activation_of(layer: Layer) -> str:
     return str(getattr(layer, "nonlinearity", "tanh"))
 
 
+def become_ours(layer: nn.RNNBase, verb: str) -> None:
+    """Where torch's own layer cannot do what is asked for: it becomes ours, in place, with all that it holds.
+
+    Raises  NotApplicable for a class of the user's, which may do anything
+    """
+    ours.accelerate(layer)
+    if not isinstance(layer, ours.RNN | ours.GRU | ours.LSTM):
+        raise NotApplicable(
+            f"{verb}: expected a layer of torch or of longreach.nn, got {type(layer).__name__}, a class that was made "
+            "from torch's; make it from the class of the same name in longreach.nn"
+        )
+
+
 def weights(layer: Layer, start: str) -> Iterator[Tensor]:
     """The parameters whose names begin with `start`, one for each stacked layer and direction."""
     return (own for name, own in layer.named_parameters(recurse=False) if name.startswith(start))
 
 
 def squares(layer: Layer, gate: str | None = None) -> list[Tensor]:
-    """The square blocks of the recurrent weights, [H, H], of one gate or of all; views that can be written to."""
+    """The square blocks of the recurrent weights, [H, H], of one gate or of all; views that can be written to.
+
+    Raises  NotApplicable where the weights are computed from others: they have no start of their own
+    """
+    if parametrize.is_parametrized(layer):
+        raise NotApplicable(
+            "layer: expected recurrent weights that are parameters, got some that are computed from others, as after "
+            "orthogonal; apply what starts them first"
+        )
     names = GATES[kind_of(layer)]
     blocks = [weight.detach().chunk(len(names)) for weight in weights(layer, "weight_hh")]
     return [block for of_place in blocks for name, block in zip(names, of_place, strict=True) if gate in (None, name)]
@@ -63,3 +85,17 @@ def biases(layer: Layer, gate: str | None = None) -> list[Tensor]:
     names = GATES[kind_of(layer)]
     blocks = [weight.detach().chunk(len(names)) for weight in weights(layer, "bias")]
     return [block for of_place in blocks for name, block in zip(names, of_place, strict=True) if gate in (None, name)]
+
+
+def has_weights(part: nn.Module) -> bool:
+    """Whether a part holds parameters itself, slopes of an activation not counted."""
+    return not isinstance(part, nn.PReLU) and any(True for _ in part.parameters(recurse=False))
+
+
+Plain = nn.Linear | nn.modules.conv._ConvNd
+
+
+def plain_layers(module: nn.Module) -> list[Plain]:
+    """All Linear and convolution layers within a module that are not part of a recurrent one."""
+    inner = {id(part) for layer in module.modules() if isinstance(layer, Layer) for part in layer.modules()}
+    return [part for part in module.modules() if isinstance(part, Plain) and id(part) not in inner]

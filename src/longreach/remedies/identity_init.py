@@ -7,22 +7,25 @@ from torch import nn
 
 from longreach.errors import ArgumentError
 from longreach.remedies.anatomy import activation_of, biases, recurrent_layers, squares
-from longreach.remedies.remedy import Remedy, remember_weights
 from longreach.remedies.relu import relu
+from longreach.remedies.remedy import Remedy, remember_weights
 
 M = TypeVar("M", bound=nn.Module)
 
 
 def identity_init(module: M, *, scale: float = 1.0) -> M:
-    """Start every recurrent layer without gates from W_hh = scale · I, b = 0, with rectifiers: hₜ = relu(hₜ₋₁ + U xₜ + b).
+    """Start every recurrent layer without gates from W_hh = scale · I, b = 0, with rectifiers.
 
-    Promises   gain(k) = 1 for every k at the start, along units that are on: ∂hₜ/∂hₜ₋₁ = diag(f'), f' = 1 where h > 0
+    hₜ = relu(hₜ₋₁ + W_ih xₜ): a unit keeps what it holds and adds to it.
+
+    Promises   gain(k) = scaleᵏ at the start, along units that are on: ∂hₜ/∂hₜ₋₁ = scale · diag(f'), f' = 1 where h > 0
     Changes    W_hh, biases and the activation; W_ih stays
     Twice      is the same as once
     Undo       the weights and the activation from before it
     Price      none
     Is not     kept during training: the norm may grow like λᵏ soon, so clip as well
-    Raises     NotApplicable where no layer without gates is found
+    Raises     NotApplicable where no layer without gates is found: in a GRU or LSTM the forget gate keeps what the
+               identity keeps here, see forget_bias; ArgumentError unless scale > 0
     """
     if not scale > 0:
         raise ArgumentError(

@@ -19,7 +19,8 @@ def relu(module: M) -> M:
     Undo       the activations from before it
     Price      none
     Is not     bounded: a recurrent layer of rectifiers can blow up, so clip as well; units may die (LR301)
-    Raises     NotApplicable where there is no activation to change
+    Leaves     the last activation, after which no weights follow: it makes what the loss sees
+    Raises     NotApplicable where there is no activation to change; those that are called as functions are not seen
     """
     return put_activation(module, "relu")
 

@@ -130,15 +130,22 @@ def _check(time: int, size: int, count: int, warmup: int, every: int) -> None:
         raise ArgumentError(f"reorthonormalise: expected a number of steps, 1 or more, got {every!r}")
 
 
+def frame(orbit: Orbit, count: int) -> Float[Tensor, "row n count"]:
+    """The directions to begin with: random, as what starts along an axis may stay there.
+
+    Of numbers of our own, the same however many are asked for.
+    """
+    size = orbit.states.shape[2]
+    start = torch.randn(size, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return torch.linalg.qr(start[:, :count].to(orbit.states).expand(orbit.states.shape[1], size, count))[0]
+
+
 def _logs(
     orbit: Orbit, count: int, warmup: int, every: int
 ) -> tuple[Float[Tensor, "interval row count"], Float[Tensor, " interval"]]:
     """ln |Rᵢᵢ| of every interval after the warm-up, and its length in steps."""
-    time, rows, _ = orbit.inputs.shape
-    size = orbit.states.shape[2]
-    # random, as what starts along an axis may stay there; from numbers of our own, the same however many are asked for
-    start = torch.randn(size, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    q, _ = torch.linalg.qr(start[:, :count].to(orbit.states).expand(rows, size, count))
+    time, size = len(orbit.inputs), orbit.states.shape[2]
+    q = frame(orbit, count)
     logs, lengths, since = [], [], 0
     for t in range(time):
         q = orbit.push(t, q)

@@ -55,12 +55,19 @@ class Orbit:
 
     def push(self, t: int, vectors: Float[Tensor, "row n count"]) -> Float[Tensor, "row n count"]:
         """J V, with J = ∂s_t/∂s_{t-1} at step t: one forward-mode product for each column."""
+        return self.step(t, self.states[t], vectors)[1]
+
+    def step(
+        self, t: int, state: Float[Tensor, "row n"], vectors: Float[Tensor, "row n count"]
+    ) -> tuple[Float[Tensor, "row n"], Float[Tensor, "row n count"]]:
+        """Step t from a state that need not be the orbit's: the state after it, and J V there."""
         rows, size, count = vectors.shape
         x = self.inputs[t].repeat_interleave(count, 0)
-        state = self.states[t].repeat_interleave(count, 0)
         columns = vectors.mT.reshape(rows * count, size)
-        pushed = torch.func.jvp(partial(_stepped, self.cell, self.advance, x), (state,), (columns,))[1]
-        return pushed.view(rows, count, size).mT
+        of_state = partial(_stepped, self.cell, self.advance, x)
+        result: Any = torch.func.jvp(of_state, (state.repeat_interleave(count, 0),), (columns,))
+        after, pushed = result
+        return after[::count], pushed.view(rows, count, size).mT
 
     def jacobian(self, t: int) -> Float[Tensor, "row n n"]:
         """∂s_t/∂s_{t-1} at step t."""
@@ -139,6 +146,7 @@ def _cells(module: nn.Module) -> list[Cell]:
     if isinstance(module, nn.RNNCellBase):
         kind = next((kind for cls, kind in KINDS_OF_CELLS.items() if isinstance(module, cls)), "RNN")
         names = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if module.bias else [])]
+        names += ["slope"] if hasattr(module, "slope") else []
         weights = {name: getattr(module, name) for name in names}
         return [_twin(kind, getattr(module, "nonlinearity", None), weights, home)]
     if isinstance(module, nn.RNNBase):
