@@ -79,6 +79,51 @@ def run(
     launch.leave(code)
 
 
+@app.command(context_settings={"allow_interspersed_args": False})
+def treat(
+    script: Annotated[str, typer.Argument(metavar="SCRIPT", help="What `python` would run; with -m, a module.")],
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="The script's own.")] = None,
+    module: Annotated[bool, typer.Option("-m", help="SCRIPT is a module, as for `python -m`.")] = False,
+    steps: Annotated[
+        int, typer.Option(help="Every run ends after so many optimizer steps, or with the script.")
+    ] = 1000,
+    seeds: Annotated[int, typer.Option(help="Pairs of runs that the proof rests on.")] = 5,
+    jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: one for each core.")] = None,
+    remedies: Annotated[
+        str,
+        typer.Option(metavar="A,B+C", help="What to try, B and C together; default: what the diagnosis prescribes."),
+    ] = "",
+    metric: Annotated[str, typer.Option(help="What is compared: the loss, or a number the script prints.")] = "loss",
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Run in this very folder, instead of a copy of it for each run.")
+    ] = False,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Where everything is kept; default: one under longreach-runs/, found again.")
+    ] = None,
+) -> None:
+    """Try the remedies that fit a training script, prove which one helps, and write the patch.
+
+    The same command again goes on where it stopped. Exit code 0 if a remedy is proven or none is needed, else 1.
+    """
+    from longreach.report.treated import render
+    from longreach.trial.treat import treat as try_out
+
+    found = try_out(
+        script,
+        arguments or (),
+        module=module,
+        steps=steps,
+        seeds=seeds,
+        jobs=jobs,
+        remedies=[course.strip() for course in remedies.split(",") if course.strip()],
+        metric=metric,
+        in_place=in_place,
+        folder=run_dir,
+    )
+    print(render(found), flush=True)
+    raise typer.Exit(130 if not found.complete else 0 if found.helped else 1)
+
+
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as `longreach run` named it.")],

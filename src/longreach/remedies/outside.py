@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from longreach.errors import NotApplicable
-from longreach.remedies.remedy import Moment, Remedy
+from longreach.remedies.remedy import Moment, Remedy, applied
 
 OWN = ("torch", "longreach")
 
@@ -61,10 +61,12 @@ class Treatment:
         """Treat the modules that own these parameters; gives the parameters that the optimizer is to take."""
         self._told.made(*_caller())
         of_modules = self._at("module")
-        groups = _materialised(params) if of_modules else []
+        if not of_modules:
+            return params
+        groups = _materialised(params)
         models = _owners([own for group in groups for own in group["params"]])
         if not models:
-            return params
+            return groups
         before = _Holdings(groups, models)
         try:
             for remedy in of_modules:
@@ -114,6 +116,8 @@ def _apply(remedy: Remedy, models: Iterable[nn.Module]) -> None:
     refusals = []
     models = list(models)
     for model in models:
+        if remedy.name in applied(model):  # where another optimizer of its parameters was made
+            continue
         try:
             remedy.verb(model)
         except NotApplicable as refusal:
@@ -136,7 +140,10 @@ def _materialised(params: Any) -> list[dict[str, Any]]:
 def _owners(given: list[Any]) -> list[nn.Module]:
     """The outermost modules that hold any of these parameters, in the order they were made."""
     wanted = {id(_tensor(own)) for own in given}
-    everything = [thing for thing in gc.get_objects() if isinstance(thing, nn.Module) and "_modules" in vars(thing)]
+    # by type: to ask an object for its class may set off whatever it likes
+    everything = [
+        thing for thing in gc.get_objects() if issubclass(type(thing), nn.Module) and "_modules" in vars(thing)
+    ]
     holding = [m for m in everything if any(id(own) in wanted for own in m.parameters())]
     inner = {id(part) for module in holding for part in module.children()}
     return [module for module in holding if id(module) not in inner]

@@ -45,7 +45,7 @@ def end_of(losses: list[tuple[int, float]], steps: int) -> float:
     """The mean loss of the last tenth of a run, of ten steps at least; (step, mean from there to the next)."""
     first = steps - max(10, steps // 10)
     total = weight = 0.0
-    for (begin, value), (after, _) in zip(losses, [*losses[1:], (steps, 0.0)], strict=True):
+    for (begin, value), (after, _) in zip(losses, [*losses[1:], (steps, 0.0)], strict=False):
         inside = after - max(begin, first)
         if inside > 0:
             total, weight = total + value * inside, weight + inside

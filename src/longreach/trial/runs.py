@@ -25,6 +25,7 @@ from longreach.trial.metric import Metric, end_of
 CONTROL = "control"
 RESULT = "result.json"
 POINTS = 200  # of the loss curve that is kept
+FIRST = 40  # steps whose losses are kept one by one
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Result:
     steps    optimizer steps taken
     end      the metric at the end; NaN where there is none
     losses   the loss over the run, thinned
+    first    the losses of the first steps, every one of them
     seconds  in the training loop
     wall     from the start of the process to its end, seconds
     memory   largest resident memory; MiB
@@ -73,6 +75,7 @@ class Result:
     steps: int
     end: float
     losses: tuple[float, ...]
+    first: tuple[float, ...]
     seconds: float
     wall: float
     memory: float
@@ -117,11 +120,20 @@ class Runs:
         """The run's folder."""
         return self.folder / "runs" / arm / f"seed-{seed}"
 
-    def run(self, arm: str, seed: int, *, budget: float = 0.005, steps: int | None = None) -> Result:
+    def run(
+        self,
+        arm: str,
+        seed: int,
+        *,
+        budget: float = 0.005,
+        steps: int | None = None,
+        change: tuple[Path, str] | None = None,
+    ) -> Result:
         """A run of the script with the remedies of `arm` and the seeds of trial number `seed`.
 
         budget  share of the wall time that watching may take
         steps   of this run, where they differ from those of the others; its arm then needs a name of its own
+        change  a file of the working folder, and the text that it has in this run
 
         Raises  Interrupted after `stop`
         """
@@ -133,7 +145,7 @@ class Runs:
         place.mkdir(parents=True)
         names = () if arm.startswith(CONTROL) else tuple(arm.split("+"))
         orders = Orders(str(place), budget, apply=names, seed=seed, steps=steps or self.script.steps)
-        result = self._result(arm, seed, place, self._process(orders, place))
+        result = self._result(arm, seed, place, self._process(orders, place, change))
         result.save(place)
         return result
 
@@ -148,6 +160,17 @@ class Runs:
         nothing = _Ended(0, 0.0, 0.0)
         return {name: self._result(name, 0, place / name, nothing) for name in courses if (place / name).is_dir()}
 
+    def progress(self, arm: str, seed: int) -> str:
+        """How far a run is that goes on: "40%"."""
+        try:
+            store = Store.open(self.at(arm, seed))
+        except (RunReadError, OSError):
+            return "…"
+        try:
+            return f"{100 * int(store.meta().get('steps', 0)) / self.script.steps:.0f}%"
+        finally:
+            store.close()
+
     def stop(self) -> None:
         """Kill what runs, and start nothing more."""
         self._over = True
@@ -156,11 +179,13 @@ class Runs:
 
     # One process.
 
-    def _process(self, orders: Orders, place: Path) -> "_Ended":
+    def _process(self, orders: Orders, place: Path, change: tuple[Path, str] | None = None) -> "_Ended":
         script = self.script
         home = script.home if script.in_place else place / "files"
         if not script.in_place:
             copies.copy(script.home, home)
+        if change is not None:
+            (home / change[0]).write_text(change[1], encoding="utf-8")
         environment = child.environment(orders, launches=script.launches)
         environment = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": str(script.threads), **environment}
         began = time.perf_counter()
@@ -204,7 +229,7 @@ class Runs:
         return _Ended(process.returncode, time.perf_counter() - began, used.ru_maxrss / 1024)
 
     def _result(self, arm: str, seed: int, place: Path, ended: "_Ended") -> Result:
-        empty = Result(arm, seed, 0, math.nan, (), 0.0, ended.wall, ended.memory, None, None, None, None, None)
+        empty = Result(arm, seed, 0, math.nan, (), (), 0.0, ended.wall, ended.memory, None, None, None, None, None)
         try:
             store = Store.open(place)
         except RunReadError:
@@ -220,6 +245,7 @@ class Runs:
             empty,
             steps=steps,
             losses=tuple(value for _, value in losses[:: max(1, len(losses) // POINTS)]),
+            first=tuple(value for step, value in losses[:FIRST] if step < FIRST),
             seconds=float(meta.get("seconds", 0.0)) - float(meta.get("spent", 0.0)),
             reach=max((one.lag for one in pooled if one is not None), default=None),
             refused=meta.get("refused"),
