@@ -1,0 +1,105 @@
+"""Cells of ours in the place of a script's recurrent layer, with the weights that it has."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from longreach.nn import Recurrent, cells
+from longreach.nn.cell import Cell
+from longreach.nn.gates import GateCell, GateWrapper
+from longreach.remedies.anatomy import Layer, activation_of, kind_of
+from longreach.remedies.apart import apart
+from longreach.remedies.remedy import remember
+from longreach.remedies.substitute import like, put_in_place
+
+# weight_ih, weight_hh, bias_ih, bias_hh and the slope of a prelu, of one layer and direction
+Weights = tuple[Tensor | None, ...]
+Settle = Callable[[Any, Weights], None]
+
+
+def torch_layers(module: nn.Module) -> list[nn.RNNBase | nn.RNNCellBase]:
+    """Recurrent layers and cells in torch's manner; without LSTMs that project, which no cell of ours does."""
+    found = [part for part in module.modules() if isinstance(part, nn.RNNBase | nn.RNNCellBase)]
+    return [layer for layer in found if not getattr(layer, "proj_size", 0)]
+
+
+def cell_like(layer: Layer) -> Callable[..., GateCell]:
+    """The cell that computes what a layer does at one step."""
+    kind = kind_of(layer)
+    if kind == "rnn":
+        return partial(cells.Elman, activation=activation_of(layer))
+    return cells.GRU if kind == "gru" else cells.LSTM
+
+
+def weights_of(layer: Layer) -> list[Weights]:
+    """The weights of every layer and direction."""
+    ends = [""]
+    if isinstance(layer, nn.RNNBase):
+        ends = [names[0].removeprefix("weight_ih") for names in cast(list[list[str]], layer._all_weights)]
+    kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "slope")
+    return [tuple(getattr(layer, kind + end, None) for kind in kinds) for end in ends]
+
+
+@torch.no_grad()
+def take(cell: GateCell, given: Weights) -> None:
+    """Give a cell these weights; biases only where it has any."""
+    for own, value in zip((*cell.weights(), getattr(cell, "slope", None)), given, strict=True):
+        if own is not None and value is not None:
+            own.copy_(value)
+
+
+def recurrent_like(layer: nn.RNNBase, cell: Callable[..., GateCell], **options: Any) -> Recurrent:
+    """What computes the same as this layer, as a Recurrent of these cells."""
+    with apart("weights that are overwritten"):
+        found = cast(Recurrent, like(layer, cast(type[Cell], cell), bias=bool(layer.bias), **options))
+    for own, given in zip(found.cells, weights_of(layer), strict=True):
+        take(cast(GateCell, own), given)
+    return found
+
+
+def put_around(module: nn.Module, wrapper: type[GateWrapper], name: str, settle: Settle, **options: Any) -> int:
+    """Put a wrapper around the step of every recurrent layer within a module; gives how many there were.
+
+    Layers in torch's manner, and cells with gates that a Recurrent holds. `settle(cell, weights)` is to give what the
+    wrapper has besides the two matrices.
+    """
+    done = {id(part) for whole in module.modules() if isinstance(whole, wrapper) for part in whole.modules()}
+    layers = [layer for layer in torch_layers(module) if id(layer) not in done]
+    holders = [
+        part
+        for part in module.modules()
+        if isinstance(part, Recurrent) and any(isinstance(cell, GateCell) for cell in part.cells)
+    ]
+    for layer in layers:
+        with apart("weights that are overwritten"):
+            found = like(layer, wrapper, inner=cell_like(layer), **options)
+        for cell, given in zip(
+            found.cells if isinstance(found, Recurrent) else [found], weights_of(layer), strict=True
+        ):
+            take(cast(Any, cell).inner, given)
+            settle(cell, given)
+        put_in_place(layer, found, name)
+    for holder in holders:
+        remember(holder, name, _put_back, list(holder.cells))
+        for place, cell in enumerate(holder.cells):
+            if isinstance(cell, GateCell):
+                holder.cells[place] = _around(cell, wrapper, settle, options)
+    return len(layers) + len(holders)
+
+
+def _around(cell: GateCell, wrapper: type[GateWrapper], settle: Settle, options: dict[str, Any]) -> GateWrapper:
+    place = {"device": cell.weight_ih.device, "dtype": cell.weight_ih.dtype}
+    with apart("weights that are overwritten"):
+        found = wrapper(cell.input_size, cell.hidden_size, inner=cell_like(cell), **place, **options)
+    given = (*cell.weights(), getattr(cell, "slope", None))
+    take(found.inner, given)
+    settle(found, given)
+    return found.train(cell.training)
+
+
+def _put_back(holder: nn.Module, before: list[nn.Module]) -> None:
+    for place, cell in enumerate(before):
+        cast(Recurrent, holder).cells[place] = cell.train(holder.training)
