@@ -90,7 +90,7 @@ def test_one_row_alone_is_normalised_as_in_evaluation():
 
 @pytest.mark.parametrize("size", [0.01, 30.0])
 def test_a_deep_net_of_sigmoids_passes_the_gradient_at_any_size_of_its_weights(size):
-    """In a wide net a layer scales it by √(E f'² / Var f) over a standard normal, 1.02; without the norm by under 1/4."""
+    """In a wide net a layer scales it by √(E f'² / Var f) over a standard normal, 1.02; without a norm by under 1/4."""
     torch.manual_seed(0)
     parts = [part for _ in range(12) for part in (nn.Linear(200, 200, **PLACE), nn.Sigmoid())]
     model = nn.Sequential(*parts)

@@ -118,7 +118,7 @@ def test_one_activation_module_for_all_layers_and_one_layer_used_many_times():
 
 
 class Backwards(nn.Module):
-    """Registered in another order than called: the activation belongs to the first map, and seems to follow the last."""
+    """Registered in another order than called: the activation belongs to the first map, seems to follow the last."""
 
     def __init__(self):
         super().__init__()

@@ -22,6 +22,8 @@ from longreach.remedies.identity_init import REMEDY as IDENTITY_INIT
 from longreach.remedies.identity_init import identity_init
 from longreach.remedies.layer_norm import REMEDY as LAYER_NORM
 from longreach.remedies.layer_norm import layer_norm
+from longreach.remedies.layerwise_pretraining import REMEDY as LAYERWISE_PRETRAINING
+from longreach.remedies.layerwise_pretraining import layerwise_pretraining
 from longreach.remedies.leaky_relu import REMEDY as LEAKY_RELU
 from longreach.remedies.leaky_relu import leaky_relu
 from longreach.remedies.lstm import REMEDY as LSTM
@@ -62,6 +64,7 @@ __all__ = [
     "forget_bias",
     "identity_init",
     "layer_norm",
+    "layerwise_pretraining",
     "leaky_relu",
     "lstm",
     "named",
@@ -98,6 +101,7 @@ REMEDIES: tuple[Remedy, ...] = (
     RESIDUAL,
     LAYER_NORM,
     BATCH_NORM,
+    LAYERWISE_PRETRAINING,
 )
 
 # Changes that mean nothing: what a remedy has to be better than.

@@ -7,7 +7,7 @@ activation that is called as a function (F.relu) is not seen.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Plain = nn.Linear | Convolution
@@ -46,6 +46,12 @@ class Block:
     def normed(self) -> bool:
         """Whether a norm stands between, or was put into the linear map by layer-norm or batch-norm."""
         return any(isinstance(part, NORMS) for part in (*self.between, *self.layer.children()))
+
+    def compute(self, x: Tensor) -> Tensor:
+        """What the block makes of x, norms that were put into the linear map included; no hook hears of it."""
+        for part in (self.layer, *self.layer.children(), *self.between, self.activation):
+            x = part.forward(x)
+        return x
 
     @property
     def keeps_shape(self) -> bool:

@@ -21,16 +21,16 @@ def layer_norm(module: M) -> M:
     In recurrent layers, at each step, as longreach.nn.cells.LayerNorm does it; behind each linear map and convolution
     that has an activation module behind it and no norm yet. A convolution's row is all of a picture.
 
-    Promises   what comes out does not depend on the size of the weights, nor what a layer does to the size of a gradient:
-               in a wide net a factor √(E f'² / E f²) over a standard normal, 1.09 for tanh, 1 for relu
+    Promises   what comes out does not depend on the size of the weights, nor what a layer does to the size of a
+               gradient: in a wide net a factor √(E f'² / E f²) over a standard normal, 1.09 for tanh, 1 for relu
     Changes    the function. Weights are kept; a recurrent layer's biases become those of its norms. New parameters are
                layer_norm.weight and .bias under the linear map's own name, so make the optimizer after it
     Twice      is the same as once
     Undo       the norms leave; a recurrent layer is back as it was before, with the weights from before
     Price      a pass over the sums; recurrent layers lose their fused form and run as a loop, many times as slow
-    Is not     for deep nets of sigmoids, whose factor is 0.39 all the same: batch-norm or residual. For outputs neither: a
-               linear map without an activation behind it is left alone. Rows of two or three units lose most of
-               what they carry
+    Is not     for deep nets of sigmoids, whose factor is 0.39 all the same: batch-norm or residual. For outputs
+               neither: a linear map without an activation behind it is left alone. Rows of two or three units lose
+               most of what they carry
     Raises     NotApplicable where there is nothing to normalise: activations called as functions are not seen
     """
     treated = put_around(module, cells.LayerNorm, "layer-norm", _settle)
