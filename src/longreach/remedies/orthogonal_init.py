@@ -5,7 +5,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from longreach.errors import ArgumentError
+from longreach.errors import ArgumentError, NotApplicable
 from longreach.remedies.anatomy import biases, kind_of, recurrent_layers, squares
 from longreach.remedies.apart import apart
 from longreach.remedies.remedy import Remedy, remember_weights
@@ -28,10 +28,14 @@ def orthogonal_init(module: M, *, gain: float = 1.0) -> M:
     """
     if not gain > 0:
         raise ArgumentError(f"gain: expected a number above 0, got {gain}; 1 neither shrinks nor stretches")
-    for layer in recurrent_layers(module, "orthogonal-init"):
+    layers = [layer for layer in recurrent_layers(module, "orthogonal-init") if not getattr(layer, "proj_size", 0)]
+    if not layers:
+        raise NotApplicable(
+            f"orthogonal-init: expected a recurrent layer without a projection, got {type(module).__name__} with "
+            "proj_size above 0, whose weights are no squares"
+        )
+    for layer in layers:
         blocks = squares(layer)
-        if blocks and blocks[0].shape[0] != blocks[0].shape[1]:
-            continue  # an LSTM with a projection: no square to start
         remember_weights(layer, "orthogonal-init")
         with torch.no_grad(), apart("orthogonal-init"):
             for square in blocks:
