@@ -121,16 +121,22 @@ def _call(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any
         return value.detach().clone() if isinstance(value, Tensor) else value
 
     own, named = [kept(value) for value in arguments], {key: kept(value) for key, value in keywords.items()}
-    return lambda: module.forward(*own, **named)
+    return lambda: module(*own, **named)
 
 
 @torch.no_grad()
 def _inputs(module: nn.Module, layer: nn.Module, calls: list[Callable[[], Any]]) -> list[Any]:
-    """What a layer is given in these calls, under the weights that the model has now; in evaluation, which draws
-    nothing and averages nothing."""
+    """What a layer is given in these calls, under the weights that the model has now.
+
+    In evaluation, where nothing is drawn and nothing averaged.
+    """
     training = {part: part.training for part in module.modules()}
     found: list[Any] = []
-    hook = layer.register_forward_pre_hook(lambda _, given: found.append(given[0]) if given else None)
+
+    def see(_: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        found.append(arguments[0] if arguments else keywords["input"])
+
+    hook = layer.register_forward_pre_hook(see, with_kwargs=True)
     try:
         module.eval()
         for call in calls:
