@@ -10,6 +10,8 @@ One file each; a new one is a file, and its line in REMEDIES: the names that the
 from longreach.errors import ArgumentError
 from longreach.remedies.batch_norm import REMEDY as BATCH_NORM
 from longreach.remedies.batch_norm import batch_norm
+from longreach.remedies.clip_auto import REMEDY as CLIP_AUTO
+from longreach.remedies.clip_auto import Clipping, clip_auto, clipping
 from longreach.remedies.clip_norm import REMEDY as CLIP_NORM
 from longreach.remedies.clip_norm import clip_norm
 from longreach.remedies.elu import REMEDY as ELU
@@ -18,6 +20,8 @@ from longreach.remedies.flossing import REMEDY as FLOSSING
 from longreach.remedies.flossing import flossing
 from longreach.remedies.forget_bias import REMEDY as FORGET_BIAS
 from longreach.remedies.forget_bias import forget_bias
+from longreach.remedies.guard import REMEDY as GUARD
+from longreach.remedies.guard import Guarded, guard, guarded
 from longreach.remedies.identity_init import REMEDY as IDENTITY_INIT
 from longreach.remedies.identity_init import identity_init
 from longreach.remedies.layer_norm import REMEDY as LAYER_NORM
@@ -55,13 +59,19 @@ from longreach.remedies.vanishing_regulariser import vanishing_regulariser
 __all__ = [
     "CONTROLS",
     "REMEDIES",
+    "Clipping",
+    "Guarded",
     "Remedy",
     "applied",
     "batch_norm",
+    "clip_auto",
     "clip_norm",
+    "clipping",
     "elu",
     "flossing",
     "forget_bias",
+    "guard",
+    "guarded",
     "identity_init",
     "layer_norm",
     "layerwise_pretraining",
@@ -84,6 +94,8 @@ __all__ = [
 
 REMEDIES: tuple[Remedy, ...] = (
     CLIP_NORM,
+    CLIP_AUTO,
+    GUARD,
     TRUNCATED_BPTT,
     IDENTITY_INIT,
     ORTHOGONAL_INIT,
