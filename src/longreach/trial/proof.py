@@ -14,6 +14,7 @@ from longreach.trial.effect import Effect, effect, luck
 
 SCHEMA = "longreach.proof/1"
 FEWEST_SEEDS = 3  # below, nothing is proven (luck), and nothing is given up for good
+BLOWN_UP = 10.0  # starts above the start: such an end says that it is large, and no more
 WIDTH = 80
 POINTS = 100  # of a thinned curve
 Verdict = Literal["proven", "no better", "worse", "undecided", "not applicable"]
@@ -160,25 +161,24 @@ class Proof:
         return self._counted(one, _common(self.control, arm))
 
     def _counted(self, arm: Arm, seeds: Iterable[int]) -> list[float]:
-        """What runs count for: what they ended with, but never for worse than a bound that favours the controls.
+        """What runs count for: what they ended with, unless they blew up: failed, not finite, or far above the start.
 
-        An arm's run that failed, is not finite, or ended worse than training began counts for the worst start of the
-        controls. A control's such run counts for the worst end of the controls that did learn; if none did, for the
-        best end of them all. So one control in five that blows up makes no remedy look better than it is. A metric
-        that is not the loss has no start: failed runs count for the worst end, of the controls or of all.
+        Such a run of an arm counts for the worst start of the controls. So does one of a control, unless most of that
+        control's runs went well: then for the worst of these. So neither does one control in five that blows up make a
+        remedy look better than it is, nor one that is saved by luck hide that the others are lost. A metric that is not
+        the loss has no start: there it is the worst end of all runs.
         """
         sign = -1 if self.higher_is_better else 1
-        controls, all_arms = (self.control, self.random), (self.control, self.random, *self.arms)
-        ends = _finite(sign * run.loss for one in controls for run in one.outcomes if run.failed is None)
         starts = _finite(run.losses[0] for run in self.control.outcomes if run.losses and self.metric == "loss")
-        worst = starts or _finite(sign * run.loss for one in all_arms for run in one.outcomes if run.failed is None)
+        runs = [run for one in (self.control, self.random, *self.arms) for run in one.outcomes]
+        worst = starts or _finite(sign * run.loss for run in runs if run.failed is None)
         start = max(worst, default=0.0)
-        learned = [end for end in ends if end <= start]
-        bound = max(learned) if learned else min(ends, default=start)
-        if all(arm is not control for control in controls):
-            bound = max(bound, start)
-        kept = [sign * run.loss if run.failed is None and math.isfinite(run.loss) else bound for run in arm.on(seeds)]
-        return [sign * min(end, bound) for end in kept]
+        far = start + BLOWN_UP * abs(start)
+        ends = {run.seed: sign * run.loss for run in arm.outcomes if run.failed is None and math.isfinite(run.loss)}
+        well = {seed: end for seed, end in ends.items() if end <= far}
+        mostly = 2 * len(well) > len(arm.outcomes) and (arm is self.control or arm is self.random)
+        lost = max(well.values()) if mostly else start
+        return [sign * well.get(run.seed, lost) for run in arm.on(seeds)]
 
     @property
     def _share(self) -> float:
@@ -224,12 +224,12 @@ class Proof:
     def _table(self) -> list[str]:
         tried = sorted((arm for arm in self.arms if arm.outcomes), key=lambda arm: -_mean(self.gain(arm).values()))
         rows = [self._row(arm) for arm in (self.control, self.random, *tried) if arm.outcomes]
-        lines = _aligned([HEADINGS, *rows])
+        lines = _aligned([(HEADINGS[0], self.metric, *HEADINGS[2:]), *rows])
         lines += [
             line
             for arm in self.arms
             if not arm.outcomes
-            for line in _wrapped(f"{arm.name}: not applicable: {arm.not_applicable}")
+            for line in _wrapped(f"{arm.name}: not applicable: {str(arm.not_applicable).removeprefix(arm.name + ': ')}")
         ]
         if any(len(arm.outcomes) < len(self.control.outcomes) for arm in tried):
             lines += _wrapped("Arms with fewer seeds were left behind by better ones.")
@@ -249,7 +249,7 @@ class Proof:
         return arm.name, moved, f"{one.better}/{len(seeds)}", _interval(one), *costs, reach, self.verdict(arm)
 
 
-HEADINGS = ("", "", "seeds", "effect", "time", "mem", "reach", "")
+HEADINGS = ("arm", "loss", "better", "effect", "time", "mem", "reach", "")
 
 
 def survivors(proof: Proof, keep: int) -> tuple[Arm, ...]:
