@@ -16,6 +16,8 @@ from longreach.remedies.clip_norm import REMEDY as CLIP_NORM
 from longreach.remedies.clip_norm import clip_norm
 from longreach.remedies.elu import REMEDY as ELU
 from longreach.remedies.elu import elu
+from longreach.remedies.fast_dropout import REMEDY as FAST_DROPOUT
+from longreach.remedies.fast_dropout import fast_dropout
 from longreach.remedies.flossing import REMEDY as FLOSSING
 from longreach.remedies.flossing import flossing
 from longreach.remedies.forget_bias import REMEDY as FORGET_BIAS
@@ -51,6 +53,8 @@ from longreach.remedies.scaled_init import REMEDY as SCALED_INIT
 from longreach.remedies.scaled_init import scaled_init
 from longreach.remedies.selu import REMEDY as SELU
 from longreach.remedies.selu import selu
+from longreach.remedies.sparsity import REMEDY as SPARSITY
+from longreach.remedies.sparsity import sparsity
 from longreach.remedies.truncated_bptt import REMEDY as TRUNCATED_BPTT
 from longreach.remedies.truncated_bptt import truncated_bptt
 from longreach.remedies.vanishing_regulariser import REMEDY as VANISHING_REGULARISER
@@ -68,6 +72,7 @@ __all__ = [
     "clip_norm",
     "clipping",
     "elu",
+    "fast_dropout",
     "flossing",
     "forget_bias",
     "guard",
@@ -87,6 +92,7 @@ __all__ = [
     "residual",
     "scaled_init",
     "selu",
+    "sparsity",
     "truncated_bptt",
     "undo",
     "vanishing_regulariser",
@@ -114,6 +120,8 @@ REMEDIES: tuple[Remedy, ...] = (
     LAYER_NORM,
     BATCH_NORM,
     LAYERWISE_PRETRAINING,
+    SPARSITY,
+    FAST_DROPOUT,
 )
 
 # Changes that mean nothing: what a remedy has to be better than.

@@ -60,18 +60,26 @@ def recurrent_like(layer: nn.RNNBase, cell: Callable[..., GateCell], **options: 
     return found
 
 
-def put_around(module: nn.Module, wrapper: type[GateWrapper], name: str, settle: Settle, **options: Any) -> int:
-    """Put a wrapper around the step of every recurrent layer within a module; gives how many there were.
+def put_around(
+    module: nn.Module,
+    wrapper: type[GateWrapper],
+    name: str,
+    settle: Settle,
+    *,
+    fits: Callable[[Layer], bool] = lambda _: True,
+    **options: Any,
+) -> int:
+    """Put a wrapper around the step of every recurrent layer within a module that fits; gives how many there were.
 
     Layers in torch's manner, and cells with gates that a Recurrent holds. `settle(cell, weights)` is to give what the
     wrapper has besides the two matrices.
     """
     done = {id(part) for whole in module.modules() if isinstance(whole, wrapper) for part in whole.modules()}
-    layers = [layer for layer in torch_layers(module) if id(layer) not in done]
+    layers = [layer for layer in torch_layers(module) if id(layer) not in done and fits(layer)]
     holders = [
         part
         for part in module.modules()
-        if isinstance(part, Recurrent) and any(isinstance(cell, GateCell) for cell in part.cells)
+        if isinstance(part, Recurrent) and any(isinstance(cell, GateCell) and fits(cell) for cell in part.cells)
     ]
     for layer in layers:
         with apart("weights that are overwritten"):
@@ -85,7 +93,7 @@ def put_around(module: nn.Module, wrapper: type[GateWrapper], name: str, settle:
     for holder in holders:
         remember(holder, name, _put_back, list(holder.cells))
         for place, cell in enumerate(holder.cells):
-            if isinstance(cell, GateCell):
+            if isinstance(cell, GateCell) and fits(cell):
                 holder.cells[place] = _around(cell, wrapper, settle, options)
     return len(layers) + len(holders)
 
