@@ -213,7 +213,7 @@ def test_a_round_trip():
     assert again.arms[0].outcomes[0] == on_trial.arms[0].outcomes[0]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": "longreach.proof/2"}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": "longreach.proof/2"}', '{"schema": "longreach.proof/1"}'])
 def test_what_is_no_proof_is_not_read(text):
     with pytest.raises(RunReadError, match="expected a proof"):
         Proof.from_json(text)
@@ -242,7 +242,7 @@ identity-init+clip-auto
 lstm      0.17->0.17   1/2    0 [-0.51, 0.51]          1.0x 1.0x 20    undecided
 forget-bias: not applicable: expected an LSTM or a GRU, got a model with an RNN,
 which has no gates
-Arms with fewer seeds were left behind by better ones.
+Arms with fewer seeds were given up: decided, or left behind by better ones.
 """
 
 

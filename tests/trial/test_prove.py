@@ -181,6 +181,17 @@ def test_a_remedy_that_breaks_the_training_has_failed():
     assert math.isnan(outcome.loss)
 
 
+def test_so_has_one_that_is_refused_an_argument_while_training():
+    def refused(model):
+        def refuse(*_):
+            raise ArgumentError("state: expected another")
+
+        model.register_forward_pre_hook(refuse)
+        return model
+
+    assert prove(remedy(refused)).arms[0].outcomes[0].failed == "ArgumentError: state: expected another"
+
+
 def test_what_breaks_without_a_remedy_is_the_callers():
     def broken(x, y):
         raise ZeroDivisionError("mine")

@@ -59,7 +59,7 @@ class Arm:
 class Proof:
     """Paired runs of a control, a random change and any number of arms: same start, same batches, same seeds.
 
-    An arm is proven if both its intervals, against the control and against the random change, exclude 0; if either
+    An arm is proven if both its intervals, against the control and against the random change, exclude 0; if each
     effect is at least `worth` of what the control ends with; and if luck alone does not explain it (trial.effect.luck).
 
     control   without any change
@@ -196,12 +196,11 @@ class Proof:
         """
         try:
             value = json.loads(text)
-            schema = value["schema"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunReadError(f"expected a proof as JSON with a schema, got something else: {error}") from error
-        if schema != SCHEMA:
-            raise RunReadError(f"expected a proof of schema {SCHEMA}, got {schema!r}; read it with its own version")
-        return build(cls, value)
+            if value["schema"] == SCHEMA:
+                return build(cls, value)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunReadError(f"expected a proof as JSON, got something else: {error!r}") from error
+        raise RunReadError(f"expected a proof of schema {SCHEMA}, got {value['schema']!r}: another version wrote it")
 
     def __str__(self) -> str:
         return "\n".join([*self._sentence(), "", *self._table(), *self.notes])
@@ -232,7 +231,7 @@ class Proof:
             for line in _wrapped(f"{arm.name}: not applicable: {str(arm.not_applicable).removeprefix(arm.name + ': ')}")
         ]
         if any(len(arm.outcomes) < len(self.control.outcomes) for arm in tried):
-            lines += _wrapped("Arms with fewer seeds were left behind by better ones.")
+            lines += _wrapped("Arms with fewer seeds were given up: decided, or left behind by better ones.")
         return lines
 
     def _row(self, arm: Arm) -> tuple[str, ...]:

@@ -78,6 +78,10 @@ def prove(
     return proof
 
 
+class _OtherBatches(ArgumentError):
+    """No fault of a remedy."""
+
+
 @dataclass
 class _Treated:
     """One arm, and what its runs gave so far."""
@@ -118,7 +122,7 @@ class _Treated:
             self.outcomes.append(training.run(seed, self.remedies))
         except NotApplicable as refusal:
             self.refusal = str(refusal)
-        except ArgumentError:
+        except _OtherBatches:
             raise
         except Exception as error:
             if not self.remedies:
@@ -179,7 +183,7 @@ class _Training:
             if not isinstance(batch, (tuple, list)) or len(batch) != 2:
                 raise ArgumentError(f"batches: expected pairs (x, y), got {type(batch).__name__}; see longreach.prove")
             if step == 0 and not _same(self.first.setdefault(seed, batch), batch):
-                raise ArgumentError(
+                raise _OtherBatches(
                     "batches: expected the same batches for the same seed, got others the second time; draw them from "
                     "torch's, numpy's or Python's own generator, or make a new generator in the function"
                 )
