@@ -344,5 +344,5 @@ def test_a_layer_called_step_by_step_is_measured_through_what_it_carries():
                 output, h = self.rnn(row[None], h)
             return output + h
 
-    (found,) = longreach.measure(Loop(), (torch.randn(30, B, I), None), loss).layers
+    (found,) = longreach.measure(Loop(), (torch.randn(30, B, F), None), loss).layers
     assert (found.kind, found.reach.lag) == ("Recurrent", 29)

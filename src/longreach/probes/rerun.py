@@ -28,6 +28,9 @@ from longreach.probes.randomness import untouched_randomness
 # Parameters and buffers of a module that is copied, at most.
 MOST_BYTES = 256 * 2**20
 
+# What runs once more without anybody noticing.
+KNOWN = ("torch.nn", "longreach.nn", "longreach.remedies")
+
 
 @dataclass
 class Call:
@@ -97,7 +100,7 @@ class Rerun:
 
 def is_known(module: nn.Module) -> bool:
     """Whether running a module does nothing but compute: it is torch's or ours, down to the last part."""
-    return all(type(part).__module__.startswith(("torch.nn", "longreach.nn")) for part in module.modules())
+    return all(type(part).__module__.startswith(KNOWN) for part in module.modules())
 
 
 def cannot_be_rerun(module: nn.Module) -> str | None:

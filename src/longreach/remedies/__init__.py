@@ -14,6 +14,8 @@ from longreach.remedies.clip_auto import REMEDY as CLIP_AUTO
 from longreach.remedies.clip_auto import Clipping, clip_auto, clipping
 from longreach.remedies.clip_norm import REMEDY as CLIP_NORM
 from longreach.remedies.clip_norm import clip_norm
+from longreach.remedies.dilated import REMEDY as DILATED
+from longreach.remedies.dilated import dilated
 from longreach.remedies.elu import REMEDY as ELU
 from longreach.remedies.elu import elu
 from longreach.remedies.fast_dropout import REMEDY as FAST_DROPOUT
@@ -22,6 +24,8 @@ from longreach.remedies.flossing import REMEDY as FLOSSING
 from longreach.remedies.flossing import flossing
 from longreach.remedies.forget_bias import REMEDY as FORGET_BIAS
 from longreach.remedies.forget_bias import forget_bias
+from longreach.remedies.gru import REMEDY as GRU
+from longreach.remedies.gru import gru
 from longreach.remedies.guard import REMEDY as GUARD
 from longreach.remedies.guard import Guarded, guard, guarded
 from longreach.remedies.identity_init import REMEDY as IDENTITY_INIT
@@ -30,6 +34,8 @@ from longreach.remedies.layer_norm import REMEDY as LAYER_NORM
 from longreach.remedies.layer_norm import layer_norm
 from longreach.remedies.layerwise_pretraining import REMEDY as LAYERWISE_PRETRAINING
 from longreach.remedies.layerwise_pretraining import layerwise_pretraining
+from longreach.remedies.leaky_integration import REMEDY as LEAKY_INTEGRATION
+from longreach.remedies.leaky_integration import leaky_integration
 from longreach.remedies.leaky_relu import REMEDY as LEAKY_RELU
 from longreach.remedies.leaky_relu import leaky_relu
 from longreach.remedies.lstm import REMEDY as LSTM
@@ -53,12 +59,18 @@ from longreach.remedies.scaled_init import REMEDY as SCALED_INIT
 from longreach.remedies.scaled_init import scaled_init
 from longreach.remedies.selu import REMEDY as SELU
 from longreach.remedies.selu import selu
+from longreach.remedies.skip import REMEDY as SKIP
+from longreach.remedies.skip import skip
 from longreach.remedies.sparsity import REMEDY as SPARSITY
 from longreach.remedies.sparsity import sparsity
 from longreach.remedies.truncated_bptt import REMEDY as TRUNCATED_BPTT
 from longreach.remedies.truncated_bptt import truncated_bptt
 from longreach.remedies.vanishing_regulariser import REMEDY as VANISHING_REGULARISER
 from longreach.remedies.vanishing_regulariser import vanishing_regulariser
+from longreach.remedies.variational_dropout import REMEDY as VARIATIONAL_DROPOUT
+from longreach.remedies.variational_dropout import variational_dropout
+from longreach.remedies.zoneout import REMEDY as ZONEOUT
+from longreach.remedies.zoneout import zoneout
 
 __all__ = [
     "CONTROLS",
@@ -71,15 +83,18 @@ __all__ = [
     "clip_auto",
     "clip_norm",
     "clipping",
+    "dilated",
     "elu",
     "fast_dropout",
     "flossing",
     "forget_bias",
+    "gru",
     "guard",
     "guarded",
     "identity_init",
     "layer_norm",
     "layerwise_pretraining",
+    "leaky_integration",
     "leaky_relu",
     "lstm",
     "named",
@@ -92,10 +107,13 @@ __all__ = [
     "residual",
     "scaled_init",
     "selu",
+    "skip",
     "sparsity",
     "truncated_bptt",
     "undo",
     "vanishing_regulariser",
+    "variational_dropout",
+    "zoneout",
 ]
 
 REMEDIES: tuple[Remedy, ...] = (
@@ -122,6 +140,12 @@ REMEDIES: tuple[Remedy, ...] = (
     LAYERWISE_PRETRAINING,
     SPARSITY,
     FAST_DROPOUT,
+    DILATED,
+    GRU,
+    LEAKY_INTEGRATION,
+    SKIP,
+    VARIATIONAL_DROPOUT,
+    ZONEOUT,
 )
 
 # Changes that mean nothing: what a remedy has to be better than.

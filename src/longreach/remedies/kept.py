@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from longreach.nn import Recurrent, cells
-from longreach.nn.cell import Cell
-from longreach.nn.gates import GateCell, GateWrapper
+from longreach.nn.cell import Cell, Wrapper
+from longreach.nn.gates import GateCell
 from longreach.remedies.anatomy import Layer, activation_of, kind_of
 from longreach.remedies.apart import apart
 from longreach.remedies.remedy import remember
-from longreach.remedies.substitute import like, put_in_place
+from longreach.remedies.substitute import Place, first_of, like, put_in_place
 
 # weight_ih, weight_hh, bias_ih, bias_hh and the slope of a prelu, of one layer and direction
 Weights = tuple[Tensor | None, ...]
@@ -28,14 +28,16 @@ def torch_layers(module: nn.Module) -> list[nn.RNNBase | nn.RNNCellBase]:
 
 def cell_like(layer: Layer) -> Callable[..., GateCell]:
     """The cell that computes what a layer does at one step."""
-    kind = kind_of(layer)
+    kind, options = kind_of(layer), {"bias": bool(layer.bias)}
     if kind == "rnn":
-        return partial(cells.Elman, activation=activation_of(layer))
-    return cells.GRU if kind == "gru" else cells.LSTM
+        return partial(cells.Elman, activation=activation_of(layer), **options)
+    return partial(cells.GRU if kind == "gru" else cells.LSTM, **options)
 
 
-def weights_of(layer: Layer) -> list[Weights]:
+def weights_of(layer: Place) -> list[Weights]:
     """The weights of every layer and direction."""
+    if isinstance(layer, Recurrent):
+        return [weights for cell in layer.cells for weights in weights_of(cast(GateCell, cell))]
     ends = [""]
     if isinstance(layer, nn.RNNBase):
         ends = [names[0].removeprefix("weight_ih") for names in cast(list[list[str]], layer._all_weights)]
@@ -60,9 +62,18 @@ def recurrent_like(layer: nn.RNNBase, cell: Callable[..., GateCell], **options: 
     return found
 
 
+def put_cells(layer: Place, cell: Callable[..., GateCell], name: str, **options: Any) -> None:
+    """Put a cell with gates as many as the layer's own in its place, with its weights."""
+    with apart("weights that are overwritten"):
+        found = like(layer, cast(type[Cell], cell), bias=bool(first_of(layer).bias), **options)
+    for own, given in zip(found.cells if isinstance(found, Recurrent) else [found], weights_of(layer), strict=True):
+        take(cast(GateCell, own), given)
+    put_in_place(layer, found, name)
+
+
 def put_around(
     module: nn.Module,
-    wrapper: type[GateWrapper],
+    wrapper: type[Wrapper],
     name: str,
     settle: Settle,
     *,
@@ -98,10 +109,10 @@ def put_around(
     return len(layers) + len(holders)
 
 
-def _around(cell: GateCell, wrapper: type[GateWrapper], settle: Settle, options: dict[str, Any]) -> GateWrapper:
+def _around(cell: GateCell, wrapper: type[Wrapper], settle: Settle, options: dict[str, Any]) -> Wrapper:
     place = {"device": cell.weight_ih.device, "dtype": cell.weight_ih.dtype}
     with apart("weights that are overwritten"):
-        found = wrapper(cell.input_size, cell.hidden_size, inner=cell_like(cell), **place, **options)
+        found = cast(Any, wrapper)(cell.input_size, cell.hidden_size, inner=cell_like(cell), **place, **options)
     given = (*cell.weights(), getattr(cell, "slope", None))
     take(found.inner, given)
     settle(found, given)

@@ -2,42 +2,35 @@
 
 from typing import TypeVar
 
+import torch
 from torch import nn
 
 from longreach.nn import LSTM, cells
-from longreach.remedies.anatomy import recurrent_layers
-from longreach.remedies.apart import apart
+from longreach.remedies.anatomy import biases
 from longreach.remedies.remedy import Remedy
-from longreach.remedies.substitute import like, put_in_place
+from longreach.remedies.substitute import put_layers
 
 M = TypeVar("M", bound=nn.Module)
 
 
-def lstm(module: M) -> M:
+def lstm(module: M, *, forget_bias: float = 1.0) -> M:
     """Put an LSTM in the place of every RNN and GRU: cₜ = f·cₜ₋₁ + i·g carries the gradient by f alone.
 
-    Promises   ∂cₜ/∂cₜ₋₁ = diag(f) on the way through the cell
+    forget_bias   start of b_f (Jozefowicz, Zaremba & Sutskever 2015: 1); for longer memory apply forget-bias after it
+    Promises   ∂cₜ/∂cₜ₋₁ = diag(f) on the way through the cell, f about σ(forget_bias) at the start
     Changes    the function and the weights, which are drawn anew; make the optimizer after it
     Keeps      how the layer is called and what it gives: one state h goes in and out, c follows it
     Twice      is the same as once: an LSTM is left alone
     Undo       the layer from before, with the weights that it had then
     Price      four times the products of an RNN, a third more than a GRU
-    Raises     NotApplicable where there is no RNN and no GRU
+    Is not     for a state that the script chooses, changes or learns: c could not follow it
+    Raises     NotApplicable where there is no RNN and no GRU; in a later call, for such a state
     """
-    for layer in recurrent_layers(module, "lstm", "rnn", "gru"):
-        with apart("lstm"):
-            put_in_place(layer, lstm_like(layer), "lstm")
+    for inner in put_layers(module, "lstm", LSTM, cells.LSTM, "rnn", "gru"):
+        with torch.no_grad():
+            for number, bias in enumerate(biases(inner, "f")):  # b_ih and b_hh in turn, which are added
+                bias.fill_(0.0 if number % 2 else forget_bias)
     return module
-
-
-def lstm_like(layer):
-    """An LSTM, or its cell, of the sizes of this layer."""
-    weight = next(layer.parameters())
-    if not isinstance(layer, nn.RNNBase):
-        return like(layer, cells.LSTM)
-    shape = (layer.input_size, layer.hidden_size, layer.num_layers)
-    options = {"batch_first": layer.batch_first, "dropout": layer.dropout, "bidirectional": layer.bidirectional}
-    return LSTM(*shape, **options, device=weight.device, dtype=weight.dtype)
 
 
 REMEDY = Remedy(

@@ -5,6 +5,7 @@ that is swapped keeps its class's manners: an nn.RNN that has become an LSTM ins
 What the new layer carries besides is found again by the h that the script hands back.
 """
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -17,6 +18,7 @@ from longreach.nn.gates import GateCell
 from longreach.nn.layers import GRU, LSTM, RNN
 from longreach.nn.recurrent import Recurrent
 from longreach.remedies.anatomy import Layer, kind_of
+from longreach.remedies.apart import apart
 from longreach.remedies.remedy import remember
 
 Inner = Recurrent | RNN | GRU | LSTM
@@ -52,7 +54,12 @@ def places(module: nn.Module, verb: str, *kinds: str) -> list[Place]:
 
 def kind_of_place(place: Place) -> str:
     """ "rnn", "gru" or "lstm": what gates it has."""
-    return kind_of(cast(GateCell, place.cells[0]) if isinstance(place, Recurrent) else place)
+    return kind_of(first_of(place))
+
+
+def first_of(place: Place) -> Layer:
+    """What knows how a place computes: of a Recurrent its first cell."""
+    return cast(GateCell, place.cells[0]) if isinstance(place, Recurrent) else place
 
 
 def like(layer: Place, cell: type[Cell], **options: Any) -> Recurrent | Cell:
@@ -63,6 +70,26 @@ def like(layer: Place, cell: type[Cell], **options: Any) -> Recurrent | Cell:
         return cell(layer.input_size, layer.hidden_size, **place, **options)
     options = {**shape_of(layer), **place, **options}
     return Recurrent(cell, layer.input_size, layer.hidden_size, layer.num_layers, **options)
+
+
+def put_layers(
+    module: nn.Module, verb: str, whole: type[GRU | LSTM], step: type[GateCell], *kinds: str
+) -> Iterator[Any]:
+    """Put layers of a kind, drawn anew, in all places of these kinds; gives them, whole layers or cells.
+
+    Raises  NotApplicable where there is no such place
+    """
+    for layer in places(module, verb, *kinds):
+        weight = next(layer.parameters())
+        with apart(verb):
+            if isinstance(layer, nn.RNNBase | Recurrent) and not getattr(layer, "residual", False):
+                shape = {name: value for name, value in shape_of(layer).items() if name != "residual"}
+                size = (layer.input_size, layer.hidden_size, layer.num_layers)
+                inner: Any = whole(*size, **shape, device=weight.device, dtype=weight.dtype)
+            else:
+                inner = like(layer, step)
+        put_in_place(layer, inner, verb)
+        yield from inner.cells if isinstance(inner, Recurrent) else (inner,)
 
 
 def shape_of(layer: nn.RNNBase | Recurrent) -> dict[str, Any]:

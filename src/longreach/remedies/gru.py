@@ -1,0 +1,44 @@
+"""The swap to a GRU (Cho et al. 2014, arXiv 1406.1078)."""
+
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from longreach.nn import GRU, cells
+from longreach.remedies.anatomy import biases
+from longreach.remedies.remedy import Remedy
+from longreach.remedies.substitute import put_layers
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def gru(module: M, *, update_bias: float = 1.0) -> M:
+    """Put a GRU in the place of every RNN: hₜ = z·hₜ₋₁ + (1 - z)·n carries the gradient by z.
+
+    update_bias   start of b_z; for longer memory apply forget-bias after it
+    Promises   diag(z) is a term of ∂hₜ/∂hₜ₋₁, z about σ(update_bias) at the start
+    Changes    the function and the weights, which are drawn anew; make the optimizer after it
+    Keeps      how the layer is called and what it gives: h, which is all that a GRU carries. Any start will do
+    Twice      is the same as once: a GRU is left alone
+    Undo       the layer from before, with the weights that it had then
+    Price      three times the products of an RNN
+    Is not     for an LSTM, which has what a GRU has
+    Raises     NotApplicable where there is no RNN
+    """
+    for inner in put_layers(module, "gru", GRU, cells.GRU, "rnn"):
+        with torch.no_grad():
+            for number, bias in enumerate(biases(inner, "z")):  # b_ih and b_hh in turn, which are added
+                bias.fill_(0.0 if number % 2 else update_bias)
+    return module
+
+
+REMEDY = Remedy(
+    "gru",
+    gru,
+    "module",
+    preserves=False,
+    answers=("vanishing-in-time",),
+    cost="three times the products of an RNN",
+    source="Cho et al. 2014, arXiv 1406.1078",
+)

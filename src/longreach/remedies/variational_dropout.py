@@ -1,0 +1,53 @@
+"""Variational dropout (Gal & Ghahramani 2016, arXiv 1512.05287)."""
+
+from typing import TypeVar
+
+from torch import nn
+
+from longreach.errors import ArgumentError, NotApplicable
+from longreach.nn import cells
+from longreach.remedies.kept import put_around, torch_layers
+from longreach.remedies.remedy import Remedy, applied
+from longreach.remedies.zoneout import keep, nothing_to_wrap
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def variational_dropout(module: M, *, p_input: float = 0.25, p_state: float = 0.25) -> M:
+    """Drop units of the inputs and of the state of every recurrent layer: the same ones at all steps of a sequence.
+
+    p_input, p_state   shares that are dropped; what is left is scaled up
+    Promises   what passes by the gates, an LSTM's c or z·h in a GRU, is never dropped: memory is not worn down
+    Changes    nothing in evaluation; weights are kept, under the names of longreach.nn.cells, so make the optimizer
+               after it
+    Twice      is the same as once, with the first shares
+    Undo       the layer from before it, with the weights that it had then
+    Price      one product with W_ih more at each step; the fused layer becomes a loop, many times as slow
+    Is not     for a gradient that vanishes: it is for a network that learns its sequences by heart
+    Raises     NotApplicable where there is no recurrent layer, and for cells that the script calls step by step, which
+               do not know where a sequence begins; ArgumentError unless both shares are at least 0 and below 1
+    """
+    for name, p in (("p_input", p_input), ("p_state", p_state)):
+        if not 0 <= p < 1:
+            raise ArgumentError(f"{name}: expected a share, 0 <= {name} < 1, got {p}")
+    steps = [type(layer).__name__ for layer in torch_layers(module) if isinstance(layer, nn.RNNCellBase)]
+    if steps:
+        raise NotApplicable(
+            f"variational-dropout: expected layers that are given whole sequences, got {steps[0]}, which does not know "
+            "where one begins; draw a mask in the script's own loop, and multiply its input and state with it"
+        )
+    treated = put_around(module, cells.Variational, "variational-dropout", keep, p_input=p_input, p_state=p_state)
+    if not treated and "variational-dropout" not in applied(module):
+        raise nothing_to_wrap("variational-dropout", module)
+    return module
+
+
+REMEDY = Remedy(
+    "variational-dropout",
+    variational_dropout,
+    "module",
+    preserves=True,
+    answers=(),
+    cost="a product more at each step; the layer runs as a loop, many times as slow",
+    source="Gal & Ghahramani 2016, arXiv 1512.05287",
+)

@@ -1,0 +1,55 @@
+"""Zoneout (Krueger et al. 2017, arXiv 1606.01305)."""
+
+from typing import TypeVar
+
+from torch import nn
+
+from longreach.errors import ArgumentError, NotApplicable
+from longreach.nn import cells
+from longreach.remedies.kept import put_around
+from longreach.remedies.remedy import Remedy, applied
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def zoneout(module: M, *, rate: float = 0.1) -> M:
+    """At every step, let each unit of every recurrent layer keep its old value with this probability.
+
+    rate       of h, and of c in an LSTM; the paper has 0.05 and 0.5 for characters, 0.15 for permuted MNIST
+    Promises   ∂hₜ/∂hₜ₋₁ = diag(d) + diag(1 - d)·J, d drawn at every step: a share of `rate` passes each step untouched
+    Changes    the function, in evaluation too, where d is its mean; weights are kept, under the names of
+               longreach.nn.cells, so make the optimizer after it
+    Twice      is the same as once, with the first rate
+    Undo       the layer from before it, with the weights that it had then
+    Price      one random number for each number of the state; the fused layer becomes a loop, many times as slow
+    Is not     dropout: nothing is set to zero
+    Raises     NotApplicable where there is no recurrent layer; ArgumentError unless 0 <= rate <= 1
+    """
+    if not 0 <= rate <= 1:
+        raise ArgumentError(f"rate: expected a share between 0 and 1, got {rate}")
+    if not put_around(module, cells.Zoneout, "zoneout", keep, rate=rate) and "zoneout" not in applied(module):
+        raise nothing_to_wrap("zoneout", module)
+    return module
+
+
+def keep(_cell: object, _weights: object) -> None:
+    """Nothing to settle: the wrapper has no weights of its own."""
+
+
+def nothing_to_wrap(verb: str, module: nn.Module) -> NotApplicable:
+    """For a model without recurrent layers."""
+    return NotApplicable(
+        f"{verb}: expected an RNN, GRU or LSTM, its cell, or a model that holds one, got {type(module).__name__}, "
+        "which has none without a projection; a network that multiplies its state with a weight of its own is not seen"
+    )
+
+
+REMEDY = Remedy(
+    "zoneout",
+    zoneout,
+    "module",
+    preserves=False,
+    answers=("vanishing-in-time",),
+    cost="a random number for each unit; the layer runs as a loop, many times as slow",
+    source="Krueger et al. 2017, arXiv 1606.01305",
+)
