@@ -14,6 +14,8 @@ from longreach.remedies.clip_auto import REMEDY as CLIP_AUTO
 from longreach.remedies.clip_auto import Clipping, clip_auto, clipping
 from longreach.remedies.clip_norm import REMEDY as CLIP_NORM
 from longreach.remedies.clip_norm import clip_norm
+from longreach.remedies.clip_state_gradient import REMEDY as CLIP_STATE_GRADIENT
+from longreach.remedies.clip_state_gradient import clip_state_gradient
 from longreach.remedies.dilated import REMEDY as DILATED
 from longreach.remedies.dilated import dilated
 from longreach.remedies.elu import REMEDY as ELU
@@ -22,6 +24,8 @@ from longreach.remedies.fast_dropout import REMEDY as FAST_DROPOUT
 from longreach.remedies.fast_dropout import fast_dropout
 from longreach.remedies.flossing import REMEDY as FLOSSING
 from longreach.remedies.flossing import flossing
+from longreach.remedies.flush_denormals import REMEDY as FLUSH_DENORMALS
+from longreach.remedies.flush_denormals import flush_denormals
 from longreach.remedies.forget_bias import REMEDY as FORGET_BIAS
 from longreach.remedies.forget_bias import forget_bias
 from longreach.remedies.gru import REMEDY as GRU
@@ -40,6 +44,8 @@ from longreach.remedies.leaky_relu import REMEDY as LEAKY_RELU
 from longreach.remedies.leaky_relu import leaky_relu
 from longreach.remedies.lstm import REMEDY as LSTM
 from longreach.remedies.lstm import lstm
+from longreach.remedies.nesterov import REMEDY as NESTEROV
+from longreach.remedies.nesterov import nesterov
 from longreach.remedies.orthogonal import REMEDY as ORTHOGONAL
 from longreach.remedies.orthogonal import orthogonal
 from longreach.remedies.orthogonal_init import REMEDY as ORTHOGONAL_INIT
@@ -55,6 +61,8 @@ from longreach.remedies.relu import relu
 from longreach.remedies.remedy import Remedy, applied, undo
 from longreach.remedies.residual import REMEDY as RESIDUAL
 from longreach.remedies.residual import residual
+from longreach.remedies.rmsprop import REMEDY as RMSPROP
+from longreach.remedies.rmsprop import rmsprop
 from longreach.remedies.scaled_init import REMEDY as SCALED_INIT
 from longreach.remedies.scaled_init import scaled_init
 from longreach.remedies.selu import REMEDY as SELU
@@ -69,6 +77,8 @@ from longreach.remedies.vanishing_regulariser import REMEDY as VANISHING_REGULAR
 from longreach.remedies.vanishing_regulariser import vanishing_regulariser
 from longreach.remedies.variational_dropout import REMEDY as VARIATIONAL_DROPOUT
 from longreach.remedies.variational_dropout import variational_dropout
+from longreach.remedies.wider import REMEDY as WIDER
+from longreach.remedies.wider import wider
 from longreach.remedies.zoneout import REMEDY as ZONEOUT
 from longreach.remedies.zoneout import zoneout
 
@@ -82,11 +92,13 @@ __all__ = [
     "batch_norm",
     "clip_auto",
     "clip_norm",
+    "clip_state_gradient",
     "clipping",
     "dilated",
     "elu",
     "fast_dropout",
     "flossing",
+    "flush_denormals",
     "forget_bias",
     "gru",
     "guard",
@@ -98,6 +110,7 @@ __all__ = [
     "leaky_relu",
     "lstm",
     "named",
+    "nesterov",
     "orthogonal",
     "orthogonal_init",
     "prelu",
@@ -105,6 +118,7 @@ __all__ = [
     "random_weights",
     "relu",
     "residual",
+    "rmsprop",
     "scaled_init",
     "selu",
     "skip",
@@ -113,11 +127,17 @@ __all__ = [
     "undo",
     "vanishing_regulariser",
     "variational_dropout",
+    "wider",
     "zoneout",
 ]
 
 REMEDIES: tuple[Remedy, ...] = (
     CLIP_NORM,
+    CLIP_STATE_GRADIENT,
+    FLUSH_DENORMALS,
+    WIDER,
+    NESTEROV,
+    RMSPROP,
     CLIP_AUTO,
     GUARD,
     TRUNCATED_BPTT,
@@ -138,14 +158,14 @@ REMEDIES: tuple[Remedy, ...] = (
     LAYER_NORM,
     BATCH_NORM,
     LAYERWISE_PRETRAINING,
-    SPARSITY,
-    FAST_DROPOUT,
     DILATED,
     GRU,
     LEAKY_INTEGRATION,
     SKIP,
     VARIATIONAL_DROPOUT,
     ZONEOUT,
+    SPARSITY,
+    FAST_DROPOUT,
 )
 
 # Changes that mean nothing: what a remedy has to be better than.

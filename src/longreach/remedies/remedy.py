@@ -48,9 +48,16 @@ _treated: WeakKeyDictionary[Any, list[_Entry]] = WeakKeyDictionary()
 _order = itertools.count()
 
 
+class _Process:
+    """Stands for the target None, which no weak reference can point to."""
+
+
+_process = _Process()
+
+
 def remember(target: Any, name: str, restore: Callable[[Any, Any], None], kept: Any) -> None:
     """That `name` was applied to `target` itself; `restore(target, kept)` takes it back. `kept` must not hold it."""
-    _treated.setdefault(target, []).append(_Entry(next(_order), name, restore, kept))
+    _treated.setdefault(_process if target is None else target, []).append(_Entry(next(_order), name, restore, kept))
 
 
 def applied(target: Any) -> tuple[str, ...]:
@@ -59,20 +66,21 @@ def applied(target: Any) -> tuple[str, ...]:
 
 
 def undo(target: T) -> T:
-    """Take back all remedies of a module (and of all within it) or an optimizer, the latest first; gives it back.
+    """Take back all remedies of a module (and of all within it), an optimizer, or the process (None); gives it back.
 
-    A start (identity-init and its like) is taken back to the weights from before it, whatever was learned since; a
-    structure (orthogonal, lstm) to the layer from before it; a limit (clip-norm, guard) leaves. Copies and what was
-    loaded from a file do not know what was done to the original. The docstring of each verb tells more.
+    The latest comes first. A start (identity-init and its like) is taken back to the weights from before it, whatever
+    was learned since; a structure (orthogonal, lstm) to the layer from before it; a limit (clip-norm, guard) leaves.
+    Copies and what was loaded from a file do not know what was done to the original. The docstring of each verb tells
+    more.
     """
     for entry, part in reversed(_entries(target)):
         _treated[part].remove(entry)
-        entry.restore(part, entry.kept)
+        entry.restore(None if part is _process else part, entry.kept)
     return target
 
 
 def _entries(target: Any) -> list[tuple[_Entry, Any]]:
-    parts = list(target.modules()) if isinstance(target, nn.Module) else [target]
+    parts = list(target.modules()) if isinstance(target, nn.Module) else [_process if target is None else target]
     return sorted(((entry, part) for part in parts for entry in _treated.get(part, ())), key=lambda pair: pair[0].order)
 
 
