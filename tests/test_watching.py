@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import optimizer as optimizers
 
 import longreach
+from longreach import remedies
 from longreach.errors import ArgumentError, LongreachError
 from longreach.store import Store
 from longreach.watching import Watch
@@ -403,3 +404,29 @@ def test_modules_that_the_script_puts_together_itself_are_given_up_with_it(tmp_p
         del net, opt
     gc.collect()
     assert not any(ref() for ref in alive)
+
+
+def test_with_guard_a_broken_batch_is_skipped_seen_and_nothing_is_left_behind():
+    model = nn.GRU(2, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with longreach.watch(model, optimizer, guard=True) as watch:
+        for step in range(12):
+            x = torch.randn(9, 4, 2)
+            before = model.weight_hh_l0.detach().clone()
+            if step == 7:
+                x[3, 1, 0] = torch.nan
+            optimizer.zero_grad()
+            model(x)[0].square().mean().backward()
+            optimizer.step()
+            assert model.weight_hh_l0.equal(before) == (step == 7)
+        assert remedies.guarded(optimizer).skipped == 1
+    assert not optimizer._optimizer_step_pre_hooks
+    assert not optimizer._optimizer_step_post_hooks
+    with pytest.raises(ArgumentError, match="guarded: expected an optimizer with guard"):
+        remedies.guarded(optimizer)
+    assert any(finding.name == "non-finite" for finding in watch.diagnose().findings)
+
+
+def test_to_guard_an_optimizer_is_needed():
+    with pytest.raises(ArgumentError, match="guard: expected an optimizer to guard, got none"):
+        longreach.watch(nn.GRU(2, 3), guard=True)

@@ -49,6 +49,7 @@ class Watch:
         optimizer: Optimizer | None = None,
         *,
         budget: float = 0.02,
+        guard: bool = False,
         store: Store | None = None,
     ):
         if not 0 < budget <= 1:
@@ -58,9 +59,12 @@ class Watch:
         for name, value, kind in (("model", model, nn.Module), ("optimizer", optimizer, Optimizer)):
             if value is not None and not isinstance(value, kind):
                 raise ArgumentError(f"{name}: expected a torch {kind.__name__}, got {type(value).__name__}")
+        if guard and optimizer is None:
+            raise ArgumentError("guard: expected an optimizer to guard, got none; pass it as watch(model, optimizer)")
         self.store = Store.create(None) if store is None else store
         self.steps = 0
         self._optimizer, self._stepped_by_hand = optimizer, model is not None and optimizer is None
+        self._guard = guard
         names = Names(model)
         self._observer, self._ledger = Observer(self.store, names), Ledger(self.store, names)
         self._sentinel = Sentinel(names, self._ledger.norms)
@@ -88,6 +92,11 @@ class Watch:
             after = owner.register_step_post_hook if owner else register_optimizer_step_post_hook
             self._undo += [before(self._before_step).remove, after(self._after_step).remove]
             self._listen(scaler, "step", ledger.scaler.after_step, before=ledger.scaler.before_step)
+        if self._guard and self._optimizer is not None:
+            from longreach.remedies.guard import stand_guard
+
+            # behind the hooks above: what it holds back has been seen
+            self._undo.append(stand_guard(self._optimizer))
         with self._guarded():
             self._open_window()
         return self
@@ -293,7 +302,7 @@ class Watch:
             self.store.note(told)
 
 
-def watch(model: nn.Module, optimizer: Optimizer | None = None, *, budget: float = 0.02) -> Watch:
+def watch(model: nn.Module, optimizer: Optimizer | None = None, *, budget: float = 0.02, guard: bool = False) -> Watch:
     """Watch a model while it trains:
 
         with longreach.watch(model, optimizer) as watch:
@@ -304,6 +313,7 @@ def watch(model: nn.Module, optimizer: Optimizer | None = None, *, budget: float
 
     budget  share of the wall time that watching may cost; a run of less than a minute may take a little more, for the
             few samples that a verdict needs
-    Raises  ArgumentError if an argument is not what its name says
+    guard   as long as it watches, longreach.remedies.guard skips steps that would break the run
+    Raises  ArgumentError if an argument is not what its name says, or there is no optimizer to guard
     """
-    return Watch(model, optimizer, budget=budget)
+    return Watch(model, optimizer, budget=budget, guard=guard)

@@ -109,7 +109,7 @@ def test_cells_send_back_no_more(kind):
 
 
 def test_the_promise_holds_where_training_explodes():
-    """Thirty steps that each stretch it: without a limit the gradient explodes, with one it is T steps' worth at most."""
+    """Thirty steps that stretch it: without a limit the gradient explodes; with one it is T steps' worth at most."""
     torch.manual_seed(0)
     layer = exploding(nn.RNN(INPUTS, HIDDEN))
     with torch.no_grad():

@@ -59,16 +59,18 @@ def guard(optimizer: Opt, *, every: int = EVERY) -> Opt:
     if not isinstance(every, int) or every < 1:
         raise ArgumentError(f"every: expected a number of steps, 1 or more, got {every!r}")
     if optimizer not in _guards:
+        if not _is_sound(optimizer):
+            raise NotApplicable(
+                "guard: expected weights that are finite, got some that are not; load a sound checkpoint first"
+            )
         remember(optimizer, "guard", _release, stand_guard(optimizer, every=every))
     return optimizer
 
 
 def stand_guard(optimizer: Optimizer, *, every: int = EVERY) -> Callable[[], None]:
-    """As `guard`, unless it is on guard already; gives what ends it."""
+    """As `guard`, whatever the weights are, unless it is on guard already; gives what ends it."""
     if optimizer in _guards:
         return lambda: None
-    if not _is_sound(optimizer):
-        raise NotApplicable("guard: expected weights that are finite, got some that are not; load a sound checkpoint")
     own = _guards[optimizer] = _Guard(optimizer, every)
     hooks = before_use(optimizer, own.before_use), optimizer.register_step_post_hook(own.after_step)
     guards = _guards  # found at the end of a process, too
