@@ -5,11 +5,12 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy, one_hot
 from torch.nn.utils.rnn import pack_sequence
 
 from longreach import remedies
 from longreach.errors import ArgumentError, NotApplicable
-from longreach.nn import Recurrent, cells
+from longreach.nn import LSTM, Recurrent, cells
 
 
 def gate(layer, number, of, place=""):
@@ -123,3 +124,26 @@ def test_what_it_does_not_fit():
         remedies.forget_bias(nn.GRU(3, 5, bias=False))
     with pytest.raises(ArgumentError, match=r"horizon: expected 3 steps or more, got 2"):
         remedies.forget_bias(nn.GRU(3, 5), horizon=2)
+
+
+def test_a_first_symbol_is_remembered_over_60_steps_where_a_plain_start_forgets():
+    # as in the copying task of Tallec & Ollivier 2018, section 4, with one symbol
+    def loss_after(treated):
+        torch.manual_seed(0)
+        model = nn.ModuleList([LSTM(8, 32), nn.Linear(32, 4)])
+        if treated:
+            remedies.forget_bias(model)
+        optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+        losses = []
+        for _ in range(200):
+            label = torch.randint(4, (32,))
+            tokens = torch.cat([label[None], torch.randint(4, 8, (60, 32))])
+            loss = cross_entropy(model[1](model[0](one_hot(tokens, 8).float())[1][0][0]), label)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return sum(losses[-20:]) / 20
+
+    assert loss_after(treated=False) > 1.3  # ln 4 = 1.386
+    assert loss_after(treated=True) < 0.3

@@ -6,7 +6,7 @@ from torch import nn
 
 from longreach import measure, remedies
 from longreach.errors import ArgumentError, NotApplicable
-from longreach.nn import Recurrent, cells
+from longreach.nn import RNN, Recurrent, cells
 
 
 def carried(layer, x):
@@ -89,3 +89,22 @@ def test_what_cannot_be_started():
         remedies.identity_init(nn.RNN(3, 5), scale=0)
     with pytest.raises(NotApplicable, match=r"expected recurrent weights that are parameters"):
         remedies.identity_init(remedies.orthogonal(nn.RNN(3, 5)))
+
+
+def test_it_learns_to_add_over_150_steps():
+    # Le, Jaitly & Hinton 2015, section 4.1; always to guess 1 has an error of 1/6
+    steps, length = 2000, 150
+    model = nn.ModuleList([RNN(2, 100, nonlinearity="relu"), nn.Linear(100, 1)])
+    remedies.identity_init(model)
+    optimizer = remedies.clip_norm(torch.optim.Adam(model.parameters(), lr=1e-4))
+    losses, rows = [], torch.arange(20)
+    for _ in range(steps):
+        x = torch.stack([torch.rand(length, 20), torch.zeros(length, 20)], 2)
+        x[torch.randint(length // 2, (20,)), rows, 1] = 1
+        x[torch.randint(length // 2, length, (20,)), rows, 1] = 1
+        loss = nn.functional.mse_loss(model[1](model[0](x)[1][0])[:, 0], (x[:, :, 0] * x[:, :, 1]).sum(0))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-200:]) / 200 < 1 / 12
