@@ -42,6 +42,8 @@ from longreach.remedies.leaky_integration import REMEDY as LEAKY_INTEGRATION
 from longreach.remedies.leaky_integration import leaky_integration
 from longreach.remedies.leaky_relu import REMEDY as LEAKY_RELU
 from longreach.remedies.leaky_relu import leaky_relu
+from longreach.remedies.linear_recurrent import REMEDY as LINEAR_RECURRENT
+from longreach.remedies.linear_recurrent import linear_recurrent
 from longreach.remedies.lstm import REMEDY as LSTM
 from longreach.remedies.lstm import lstm
 from longreach.remedies.nesterov import REMEDY as NESTEROV
@@ -108,6 +110,7 @@ __all__ = [
     "layerwise_pretraining",
     "leaky_integration",
     "leaky_relu",
+    "linear_recurrent",
     "lstm",
     "named",
     "nesterov",
@@ -166,6 +169,7 @@ REMEDIES: tuple[Remedy, ...] = (
     ZONEOUT,
     SPARSITY,
     FAST_DROPOUT,
+    LINEAR_RECURRENT,
 )
 
 # Changes that mean nothing: what a remedy has to be better than.

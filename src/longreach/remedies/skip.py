@@ -29,8 +29,8 @@ def skip(module: M, *, lag: int = 8) -> M:
     Changes    the function; weights are kept, under the names of longreach.nn.cells, so make the optimizer after it
     Twice      is the same as once, with the first lag
     Undo       the layer from before it, with the weights that it had then
-    Price      one product more at each step, lag · B · H numbers moved on; the fused layer becomes a loop, many times
-               as slow
+    Price      one product more at each step, lag · B · H numbers moved on, and a Python loop: on one core, for 32
+               sequences and 64 units, 2 to 3 times as slow as torch's RNN or GRU, 5 to 8 times as slow as its LSTM
     Is not     a residual connection over layers
     Raises     NotApplicable where there is no recurrent layer; ArgumentError unless lag >= 1
     """
@@ -55,6 +55,6 @@ REMEDY = Remedy(
     "module",
     preserves=False,
     answers=("vanishing-in-time",),
-    cost="a product more at each step; the layer runs as a loop, many times as slow",
+    cost="a Python loop over the steps: 2 to 3 times as slow as torch's RNN or GRU, 5 to 8 times as its LSTM",
     source="Lin, Horne, Tiňo & Giles 1996, IEEE Transactions on Neural Networks 7:1329-1338",
 )

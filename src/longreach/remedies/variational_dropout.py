@@ -22,7 +22,8 @@ def variational_dropout(module: M, *, p_input: float = 0.25, p_state: float = 0.
                after it
     Twice      is the same as once, with the first shares
     Undo       the layer from before it, with the weights that it had then
-    Price      one product with W_ih more at each step; the fused layer becomes a loop, many times as slow
+    Price      one product with W_ih more at each step, and a Python loop: on one core, for 32 sequences and 64 units,
+               1.5 to 2 times as slow as torch's RNN or GRU, 3 to 5 times as slow as its LSTM
     Is not     for a gradient that vanishes: it is for a network that learns its sequences by heart
     Raises     NotApplicable where there is no recurrent layer, and for cells that the script calls step by step, which
                do not know where a sequence begins; ArgumentError unless both shares are at least 0 and below 1
@@ -48,6 +49,6 @@ REMEDY = Remedy(
     "module",
     preserves=True,
     answers=(),
-    cost="a product more at each step; the layer runs as a loop, many times as slow",
+    cost="a Python loop over the steps: 1.5 to 2 times as slow as torch's RNN or GRU, 3 to 5 times as its LSTM",
     source="Gal & Ghahramani 2016, arXiv 1512.05287",
 )

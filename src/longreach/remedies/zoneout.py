@@ -21,7 +21,8 @@ def zoneout(module: M, *, rate: float = 0.1) -> M:
                longreach.nn.cells, so make the optimizer after it
     Twice      is the same as once, with the first rate
     Undo       the layer from before it, with the weights that it had then
-    Price      one random number for each number of the state; the fused layer becomes a loop, many times as slow
+    Price      one random number for each number of the state, and a Python loop: on one core, for 32 sequences and 64
+               units, 1.5 to 2 times as slow as torch's RNN or GRU, 4 to 6 times as slow as its LSTM
     Is not     dropout: nothing is set to zero
     Raises     NotApplicable where there is no recurrent layer; ArgumentError unless 0 <= rate <= 1
     """
@@ -50,6 +51,6 @@ REMEDY = Remedy(
     "module",
     preserves=False,
     answers=("vanishing-in-time",),
-    cost="a random number for each unit; the layer runs as a loop, many times as slow",
+    cost="a Python loop over the steps: 1.5 to 2 times as slow as torch's RNN or GRU, 4 to 6 times as its LSTM",
     source="Krueger et al. 2017, arXiv 1606.01305",
 )
