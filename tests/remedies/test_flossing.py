@@ -134,6 +134,13 @@ def test_where_every_direction_is_wiped_out_nothing_is_changed():
     assert all(torch.equal(own, before[key]) for key, own in layer.state_dict().items())
 
 
+def test_inputs_that_are_not_finite_are_the_scripts_own_trouble():
+    layer = nn.RNN(3, 6)
+    before = copy.deepcopy(layer.state_dict())
+    remedies.flossing(layer)(torch.full((20, 3, 3), torch.nan))
+    assert all(torch.equal(own, before[key]) for key, own in layer.state_dict().items())
+
+
 def test_what_it_does_not_fit():
     with pytest.raises(NotApplicable, match=r"flossing: expected an RNN, GRU or LSTM that reads whole .* got LSTMCell"):
         remedies.flossing(nn.LSTMCell(3, 5))

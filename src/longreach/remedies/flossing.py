@@ -43,6 +43,7 @@ def flossing(module: M, *, count: int = 16, updates: int = 50) -> M:
     Undo       the weights from before it
     Price      once, `updates` times or fewer: 50 steps forward and back with `count` vectors, in float64; some 2 s for
                a layer of 64 units on one core. Then nothing
+    Leaves     a layer as it is whose states are not finite, or whose every direction is wiped out
     Is not     kept during training; the paper flosses again later, from the script call it again
     Raises     NotApplicable where no layer reads whole sequences, as a bare cell; ArgumentError for a count below 1
     """
@@ -89,7 +90,10 @@ def _places(reader: Reader) -> Iterator[tuple[nn.Module, dict[str, str]]]:
 def _floss(reader: Any, input: Tensor | PackedSequence, *, count: int, updates: int) -> None:
     inputs = _excerpt(reader, input)
     for place, (owner, names) in enumerate(_places(reader)):
-        orbit = next(itertools.islice(orbits(reader, inputs), place, None))
+        try:
+            orbit = next(itertools.islice(orbits(reader, inputs), place, None))
+        except ArgumentError:  # inputs or states that are not finite: the script's own trouble, told of by others
+            return
         parts = {name: own for name in names if (own := getattr(orbit.cell, name)) is not None}
         with warnings.catch_warnings():  # torch's forward mode calls what torch says is deprecated
             warnings.simplefilter("ignore", DeprecationWarning)
