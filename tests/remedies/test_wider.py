@@ -89,6 +89,20 @@ def test_packed_sequences_training_copies_and_undo():
     layer(packed)
 
 
+def test_with_truncated_bptt_in_any_order_and_twice():
+    x = torch.randn(40, 2, 3)
+    for first, second in ((wider, remedies.truncated_bptt), (remedies.truncated_bptt, wider)):
+        layer = nn.GRU(3, 4)
+        before = layer(x)[0]
+        for verb in (first, second, first, second):
+            verb(layer)
+        assert len(remedies.applied(layer)) == 2
+        assert_close(layer(x)[0], before)
+        remedies.undo(layer)
+        assert "forward" not in vars(layer)
+        assert layer(x)[0].equal(before)
+
+
 def test_where_there_is_nothing_to_widen():
     with pytest.raises(NotApplicable, match="wider: expected a recurrent layer over sequences of a type below float64"):
         wider(nn.GRUCell(2, 3))

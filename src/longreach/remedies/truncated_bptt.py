@@ -51,9 +51,11 @@ def truncated_bptt(module: M, *, k1: int | None = None, k2: int | None = None) -
             f"got {layers[0]}; a loop over cells can detach its state"
         )
     for layer in fitting:
-        present = vars(layer).get("forward")
-        if isinstance(present, Truncated):
-            present.k1, present.k2 = k1, k2
+        own = present = vars(layer).get("forward")
+        while own is not None and not isinstance(own, Truncated):
+            own = getattr(own, "_present", None)  # below another remedy's
+        if own is not None:
+            own.k1, own.k2 = k1, k2
             continue
         remember(layer, "truncated-bptt", _release, present)
         layer.forward = Truncated(layer, present, k1, k2)

@@ -9,7 +9,7 @@ from torch.nn.utils.stateless import _reparametrize_module
 
 from longreach.errors import NotApplicable
 from longreach.nn import Recurrent
-from longreach.remedies.remedy import Remedy, remember
+from longreach.remedies.remedy import Remedy, applied, remember
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -37,7 +37,7 @@ def wider(module: M) -> M:
         )
     for layer in fitting:
         present = vars(layer).get("forward")
-        if not isinstance(present, Wider):
+        if not isinstance(present, Wider) and "wider" not in applied(layer):
             remember(layer, "wider", _release, present)
             layer.forward = Wider(layer, present)
     return module
