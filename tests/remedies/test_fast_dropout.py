@@ -1,6 +1,7 @@
 """Fast dropout: its closed forms against a million draws, and layers against dropout with masks."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -129,7 +130,8 @@ def test_training_with_it_reads_a_sequence_to_its_end_and_draws_anew():
     first.square().mean().backward()
     optimizer.step()
     assert all(own.grad is not None and own.grad.isfinite().all() for own in model.parameters())
-    assert torch.isfinite(copy.deepcopy(model)(x)[0]).all()
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.isfinite(copied(x)[0]).all()
 
 
 def test_what_it_does_not_fit():

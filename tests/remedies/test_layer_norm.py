@@ -1,6 +1,7 @@
 """Layer normalisation put into a script's layers: against a loop that has it written out, and mean-field theory."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -100,6 +101,8 @@ def test_plain_layers_are_normalised_before_their_activations_and_trained():
     torch.testing.assert_close(((sums - affine.bias) / affine.weight).mean(1), torch.zeros(9, **PLACE))
     assert set(model.state_dict()) - set(names) == {f"{n}.layer_norm.{p}" for n in (0, 2) for p in ("weight", "bias")}
     assert not torch.equal(affine.weight, torch.ones(6, **PLACE))
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(copied(x), model(x))
     undo(model)
     assert list(model.state_dict()) == names
     model.load_state_dict(before.state_dict())

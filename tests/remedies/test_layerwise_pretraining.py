@@ -1,6 +1,7 @@
 """Pre-training layer by layer: what the layers know after it, when it happens, and a net that learns by it alone."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -82,10 +83,12 @@ def test_it_comes_before_the_last_of_its_batches_is_computed_and_draws_nothing()
     assert torch.equal(model(x), first)
 
 
-def test_undo_before_its_time_calls_it_off_and_a_copy_has_its_own():
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_undo_before_its_time_calls_it_off_and_a_copy_has_its_own(copied):
     torch.manual_seed(0)
-    model, x = layerwise_pretraining(deep(3, 8), batches=1, updates=5), torch.randn(40, 2)
-    copied, start = copy.deepcopy(model), copy.deepcopy(model.state_dict())
+    model, x = layerwise_pretraining(deep(3, 8), batches=2, updates=5), torch.randn(40, 2)
+    model(x)
+    copied, start = copied(model), copy.deepcopy(model.state_dict())
     undo(model)(x)
     assert all(torch.equal(own, start[name]) for name, own in model.state_dict().items())
     copied(x)

@@ -1,6 +1,8 @@
 """Residual connections put in by hooks: the sums themselves, the gradient that comes through, and where none belong."""
 
 import copy
+import pickle
+import weakref
 
 import pytest
 import torch
@@ -75,10 +77,12 @@ def test_undo_leaves_the_model_as_it_was():
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
 
 
-def test_a_copy_has_its_own_sums():
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_has_its_own_sums(copied):
     torch.manual_seed(0)
     model, x = residual(deep(nn.Tanh)), torch.randn(5, 3, **PLACE)
-    copied = copy.deepcopy(model)
+    model(x)
+    copied = copied(model)
     assert torch.equal(copied(x), model(x))
     undo(model)
     torch.testing.assert_close(copied(x), sums(model, x))
@@ -126,6 +130,14 @@ class Backwards(nn.Module):
 
     def forward(self, x):
         return self.last(self.act(self.first(x)))
+
+
+def test_no_graph_outlives_the_call():
+    model = residual(nn.Sequential(nn.Linear(4, 4, **PLACE), Backwards()))
+    held = []
+    model[1].last.register_forward_pre_hook(lambda _, given: held.append(weakref.ref(given[0])))
+    model(torch.randn(5, 4, **PLACE))
+    assert held[0]() is None
 
 
 def test_an_activation_that_does_not_follow_its_map_gets_no_sum():

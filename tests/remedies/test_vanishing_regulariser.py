@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -198,8 +199,8 @@ def test_twice_is_as_once_a_copy_goes_on_and_undo_leaves_nothing(x):
     once = gradient(layer, loss(layer))
     twice = gradient(vanishing_regulariser(layer, alpha=5.0), loss(layer))
     assert torch.equal(once, twice)
-    copied = copy.deepcopy(layer)
-    assert torch.equal(gradient(copied, loss(copied)), once)
+    for copied in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert torch.equal(gradient(copied, loss(copied)), once)
     undo(layer)
     assert torch.equal(gradient(layer, loss(layer)), plain)
     assert not layer._forward_hooks

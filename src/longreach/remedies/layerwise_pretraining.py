@@ -5,7 +5,6 @@ needs to give its input back. Stacks of recurrent layers as predictors (Schmidhu
 each is to know its next input. In neither does a gradient have to come through another layer.
 """
 
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -23,6 +22,8 @@ from longreach.remedies.kept import torch_layers, weights_of
 from longreach.remedies.remedy import Remedy, applied, remember, remember_weights
 
 M = TypeVar("M", bound=nn.Module)
+
+Call = tuple[list[Any], dict[str, Any]]
 
 RATE = 0.01  # Adam's
 ROWS = 64  # of an update, for plain layers
@@ -92,13 +93,15 @@ class _Collecting:
 
     def __init__(self, batches: int, updates: int):
         self._batches, self._updates = batches, updates
-        self._calls: list[Callable[[], Any]] = []
+        self._calls: list[Call] = []
 
     def __call__(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         """As torch calls a pre-hook."""
         if not (module.training and torch.is_grad_enabled()):
             return
-        self._calls.append(_call(module, arguments, keywords))
+        # the script may fill its buffers anew
+        own, named = [_kept(value) for value in arguments], {key: _kept(value) for key, value in keywords.items()}
+        self._calls.append((own, named))
         if len(self._calls) == self._batches:
             calls = self._calls
             self.leave(module)
@@ -114,18 +117,12 @@ class _Collecting:
             module._forward_pre_hooks_with_kwargs.pop(key, None)
 
 
-def _call(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Callable[[], Any]:
-    """The same call once more; the script may fill its buffers anew until then."""
-
-    def kept(value: Any) -> Any:
-        return value.detach().clone() if isinstance(value, Tensor) else value
-
-    own, named = [kept(value) for value in arguments], {key: kept(value) for key, value in keywords.items()}
-    return lambda: module(*own, **named)
+def _kept(value: Any) -> Any:
+    return value.detach().clone() if isinstance(value, Tensor) else value
 
 
 @torch.no_grad()
-def _inputs(module: nn.Module, layer: nn.Module, calls: list[Callable[[], Any]]) -> list[Any]:
+def _inputs(module: nn.Module, layer: nn.Module, calls: list[Call]) -> list[Any]:
     """What a layer is given in these calls, under the weights that the model has now.
 
     In evaluation, where nothing is drawn and nothing averaged.
@@ -139,8 +136,8 @@ def _inputs(module: nn.Module, layer: nn.Module, calls: list[Callable[[], Any]])
     hook = layer.register_forward_pre_hook(see, with_kwargs=True)
     try:
         module.eval()
-        for call in calls:
-            call()
+        for own, named in calls:
+            module(*own, **named)
     finally:
         hook.remove()
         for part, mode in training.items():

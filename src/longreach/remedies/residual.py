@@ -62,7 +62,12 @@ class _Shortcuts:
 
     def put_in(self, module: nn.Module) -> list[Any]:
         begins = [part.register_forward_pre_hook(self._begin) for part in module.modules() if isinstance(part, Plain)]
-        return begins + [part.register_forward_hook(self._end) for part in dict.fromkeys(self._ends.values())]
+        ends = [part.register_forward_hook(self._end) for part in dict.fromkeys(self._ends.values())]
+        return [*begins, *ends, module.register_forward_hook(self._finish)]
+
+    def _finish(self, *_: Any) -> None:
+        """The model has come to its end: no graph is held any longer."""
+        self._open = self._look_at = None
 
     def _begin(self, layer: Any, given: tuple[Any, ...]) -> None:
         """Any linear map is called: what was open, and did not come to its activation, was no block."""
