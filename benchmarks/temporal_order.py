@@ -5,6 +5,13 @@ python benchmarks/temporal_order.py [--length 50] [--updates 30000] [--seed 1] [
 Six symbols, one-hot: A and B, and distractors. At a step of [L/10, 2L/10) and at one of [5L/10, 6L/10) stands A or B,
 elsewhere a distractor; after the last step, one of four classes: AA, AB, BA, BB. Solved below 1 % of 10 000 fresh
 sequences wrong. 50 tanh units, all weights from N(0, 0.1²), biases 0, step size 0.01, batches of 20, norm clipped at 1.
+
+Measured, length 50, one thread of a machine that did other things besides:
+
+    regulariser, alpha 4     seed 1                                 seed 2
+    none, clipping alone     not in 25 000 updates: 74 % wrong      -
+    average                  solved after 14 000 updates, 68 s      8 000 updates, 108 s
+    sum                      solved after 12 000 updates, 55 s      8 000 updates, 37 s
 """
 
 import argparse
