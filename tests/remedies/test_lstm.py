@@ -39,7 +39,7 @@ def test_forget_gates_start_open_and_nothing_is_drawn_from_the_script(layer):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    lstm(layer)
+    lstm(layer, forget_bias=1.0)
     assert torch.equal(torch.rand(3), expected)
     named = [(name, own) for name, own in layer.named_parameters() if "bias" in name]
     assert named

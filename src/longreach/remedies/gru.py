@@ -2,7 +2,6 @@
 
 from typing import TypeVar
 
-import torch
 from torch import nn
 
 from longreach.nn import GRU, cells
@@ -13,10 +12,11 @@ from longreach.remedies.substitute import put_layers
 M = TypeVar("M", bound=nn.Module)
 
 
-def gru(module: M, *, update_bias: float = 1.0) -> M:
+def gru(module: M, *, update_bias: float | None = None) -> M:
     """Put a GRU in the place of every RNN: hₜ = z·hₜ₋₁ + (1 - z)·n carries the gradient by z.
 
-    update_bias   start of b_z; for longer memory apply forget-bias after it
+    update_bias   start of b_z; None: torch's start, where z is about 1/2 and reach no longer than an RNN's. For long
+                  memory apply forget-bias after it
     Promises   diag(z) is a term of ∂hₜ/∂hₜ₋₁, z about σ(update_bias) at the start
     Changes    the function and the weights, which are drawn anew; make the optimizer after it
     Keeps      how the layer is called and what it gives: h, which is all that a GRU carries. Any start will do
@@ -27,7 +27,7 @@ def gru(module: M, *, update_bias: float = 1.0) -> M:
     Raises     NotApplicable where there is no RNN
     """
     for inner in put_layers(module, "gru", GRU, cells.GRU, "rnn"):
-        with torch.no_grad():
+        if update_bias is not None:
             for number, bias in enumerate(biases(inner, "z")):  # b_ih and b_hh in turn, which are added
                 bias.fill_(0.0 if number % 2 else update_bias)
     return module

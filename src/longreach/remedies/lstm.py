@@ -2,7 +2,6 @@
 
 from typing import TypeVar
 
-import torch
 from torch import nn
 
 from longreach.nn import LSTM, cells
@@ -13,10 +12,11 @@ from longreach.remedies.substitute import put_layers
 M = TypeVar("M", bound=nn.Module)
 
 
-def lstm(module: M, *, forget_bias: float = 1.0) -> M:
+def lstm(module: M, *, forget_bias: float | None = None) -> M:
     """Put an LSTM in the place of every RNN and GRU: cₜ = f·cₜ₋₁ + i·g carries the gradient by f alone.
 
-    forget_bias   start of b_f (Jozefowicz, Zaremba & Sutskever 2015: 1); for longer memory apply forget-bias after it
+    forget_bias   start of b_f (Jozefowicz, Zaremba & Sutskever 2015: 1); None: torch's start, where f is about 1/2 and
+                  reach no longer than an RNN's. For long memory apply forget-bias after it
     Promises   ∂cₜ/∂cₜ₋₁ = diag(f) on the way through the cell, f about σ(forget_bias) at the start
     Changes    the function and the weights, which are drawn anew; make the optimizer after it
     Keeps      how the layer is called and what it gives: one state h goes in and out, c follows it
@@ -27,7 +27,7 @@ def lstm(module: M, *, forget_bias: float = 1.0) -> M:
     Raises     NotApplicable where there is no RNN and no GRU; in a later call, for such a state
     """
     for inner in put_layers(module, "lstm", LSTM, cells.LSTM, "rnn", "gru"):
-        with torch.no_grad():
+        if forget_bias is not None:
             for number, bias in enumerate(biases(inner, "f")):  # b_ih and b_hh in turn, which are added
                 bias.fill_(0.0 if number % 2 else forget_bias)
     return module
