@@ -12,7 +12,7 @@ SHRUNK = 0.1  # of the size at the start: a tenth in each of three layers leaves
 FULL_RANK, ONE_RANK = 4.0, 1.5  # directions that carry the energy
 WIDE = 8  # rows and columns: a narrower matrix, as LoRA has them, may do with one direction
 KINDS = CERTAIN + LIKELY
-REMEDIES = ("orthogonal-init",)
+REMEDIES = ("scaled-init", "orthogonal-init")
 
 
 def collapsed_weights(record: Record) -> tuple[Finding, ...]:

@@ -13,7 +13,7 @@ from longreach.record import Record
 
 GROWN, FAR = math.log(10), math.log(100)
 HUGE = 10.0  # times chance
-REMEDIES = ("orthogonal-init", "layer-norm", "batch-norm", "residual", "clip-norm")
+REMEDIES = ("scaled-init", "layer-norm", "batch-norm", "clip-norm")
 
 
 def exploding_in_depth(record: Record) -> tuple[Finding, ...]:

@@ -28,7 +28,7 @@ PLACES = frozenset(
     | {"softmax", "log_softmax"}
 )
 REMEDIES = {
-    ("overflow", "forward"): ("clip-norm", "clip-auto", "layer-norm"),
+    ("overflow", "forward"): ("clip-norm", "clip-auto", "guard", "layer-norm"),
     ("overflow", "backward"): ("clip-state-gradient", "truncated-bptt", "orthogonal-init"),
     ("weights", "forward"): ("clip-norm", "clip-auto"),
     ("weights", "backward"): ("clip-norm", "clip-auto"),

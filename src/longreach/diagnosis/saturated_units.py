@@ -10,7 +10,7 @@ from longreach.record import Record
 
 MANY, NEARLY_ALL = 0.5, 0.9  # of a layer's units
 EARLY = 0.1  # of the run
-REMEDIES = ("layer-norm", "batch-norm", "orthogonal-init", "relu", "clip-norm")
+REMEDIES = ("layer-norm", "batch-norm", "scaled-init", "orthogonal-init", "relu", "clip-norm")
 
 
 def saturated_units(record: Record) -> tuple[Finding, ...]:

@@ -75,4 +75,4 @@ def _judge(stack: Stack, record: Record, fallen: float) -> Finding | None:
         "would_do": enough,
         "seen": window.seen,
     }
-    return Finding("LR104", "truncated-too-short", severity, stack.name, summary, evidence)
+    return Finding("LR104", "truncated-too-short", severity, stack.name, summary, evidence, ("truncated-bptt",))

@@ -14,7 +14,7 @@ LEFT = math.log(1e-3)  # of a gradient, at the lowest layer
 STARVED = 1e-3  # of what a step does to the highest layer's weights
 DROPPED = 0.5  # of the loss, since the very first: where chance is not known, so much is taken for learning
 REMEDIES = {
-    "layers": ("residual", "layer-norm", "batch-norm", "relu", "orthogonal-init"),
+    "layers": ("residual", "layer-norm", "batch-norm", "scaled-init", "relu", "layerwise-pretraining"),
     "hops": ("lstm", "residual", "layer-norm", "orthogonal-init"),
 }
 

@@ -8,11 +8,10 @@ from longreach.diagnosis.wording import counted, percent
 from longreach.record import Reach, Record
 
 REMEDIES = {
-    "LSTM": ("forget-bias", "skip", "dilated", "linear-recurrent"),
-    "GRU": ("orthogonal-init", "lstm", "skip", "dilated", "linear-recurrent"),
-    "RNN relu": ("identity-init", "orthogonal-init", "lstm", "gru", "skip", "linear-recurrent"),
+    "LSTM": ("forget-bias", "linear-recurrent", "gru", "skip", "dilated"),
+    "GRU": ("forget-bias", "linear-recurrent", "orthogonal-init", "lstm", "skip", "dilated"),
 }
-OTHERWISE = ("orthogonal-init", "lstm", "gru", "skip", "linear-recurrent")
+OTHERWISE = ("identity-init", "orthogonal-init", "linear-recurrent", "lstm", "gru", "skip", "leaky-integration")
 WHOLE = ("dilated", "skip", "linear-recurrent")
 
 

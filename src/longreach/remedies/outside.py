@@ -90,7 +90,8 @@ def _wrap_init(kind: type[Optimizer], treatment: Treatment) -> None:
 
     @functools.wraps(real)
     def init(self: Optimizer, params: Any, *arguments: Any, **options: Any) -> None:
-        if _initialised_by(type(self)) is not kind:  # a subclass is at it, and treats when it is done
+        inner = _initialised_by(type(self)) is not kind  # a subclass is at it, and treats when it is done
+        if inner or sys._getframe(1).f_globals.get("__name__", "").startswith("longreach."):  # or a remedy trains
             real(self, params, *arguments, **options)
             return
         real(self, treatment.before(params), *arguments, **options)

@@ -10,8 +10,15 @@ from longreach.remedies import REMEDIES
 from longreach.trial.runs import Result
 
 COURSES = 6
-# What keeps the size of a gradient may let it grow as well: these go together with a limit.
-WITH_CLIPPING = {"identity-init", "orthogonal-init", "relu", "leaky-relu", "elu", "selu", "prelu", "skip", "flossing"}
+# What goes with a remedy. What keeps the size of a gradient may let it grow as well, and wants a limit; gates that are
+# put in want a start that remembers.
+COMPANY = {
+    **dict.fromkeys(
+        ("identity-init", "orthogonal-init", "relu", "leaky-relu", "prelu", "elu", "selu", "skip"), "clip-norm"
+    ),
+    **dict.fromkeys(("lstm", "gru"), "forget-bias"),
+}
+LIMITS = ("clip-norm", "clip-auto")
 
 
 def candidates(diagnosis: Diagnosis) -> list[str]:
@@ -23,9 +30,11 @@ def candidates(diagnosis: Diagnosis) -> list[str]:
 
 
 def course_of(name: str, diagnosis: Diagnosis) -> str:
-    """A remedy with the limit that it needs, unless the script has one."""
-    limited = diagnosis.record.clipping
-    return f"{name}+clip-auto" if name in WITH_CLIPPING and not limited else name
+    """A remedy with what it wants beside it, unless the script has that."""
+    company = COMPANY.get(name)
+    if company is None or (company in LIMITS and diagnosis.record.clipping):
+        return name
+    return f"{name}+{company}"
 
 
 def prescribed(courses: list[str], forecasts: Mapping[str, Result], need: int | None, most: int = COURSES) -> list[str]:
