@@ -8,7 +8,7 @@ from longreach.diagnosis.wording import counted, percent
 from longreach.record import Reach, Record
 
 REMEDIES = {
-    "LSTM": ("forget-bias", "linear-recurrent", "gru", "skip", "dilated"),
+    "LSTM": ("forget-bias", "linear-recurrent", "skip", "dilated"),
     "GRU": ("forget-bias", "linear-recurrent", "orthogonal-init", "lstm", "skip", "dilated"),
 }
 OTHERWISE = ("identity-init", "orthogonal-init", "linear-recurrent", "lstm", "gru", "skip", "leaky-integration")

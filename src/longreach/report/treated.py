@@ -74,9 +74,9 @@ def _patch(found: "Treated") -> str:
         ""
         if found.same is None
         else (
-            " The patched script was run: its first losses are the same, bit for bit."
+            "\nThe patched script was run: its losses begin as those of the trial."
             if found.same
-            else " The patched script was run, and its losses differ: look at it before you rely on it."
+            else "\nThe patched script was run, and its losses differ: look at it before you rely on it."
         )
     )
     return f"Put {count} into {patch.file} (patch -p0 < {found.folder}/patch.diff).{said}\n\n{patch.diff.rstrip()}"

@@ -11,6 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 
 from longreach import __version__, launch, ranks
 from longreach.diagnosis import Diagnosis
@@ -28,7 +29,8 @@ from longreach.trial.runs import CONTROL, Interrupted, Result, Runs, Script
 AGAIN = "control-again"  # the control a second time, with the same seed
 AGAIN_STEPS = 30
 PATCHED_STEPS = 20
-SLOWEST = 8.0  # times what the control takes: longer is given up
+SAME = 1e-4  # of a loss: two steps of another gradient are further apart
+SLOWEST = 12.0  # times what the control takes: longer is given up
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Treated:
     need       beyond its reach; steps, None where the trouble is another
     proof      of what was tried; None if there was nothing to try
     patch      that makes the winner permanent; None without a winner
-    same       whether the patched script's first losses are the winner's, bit for bit; None if that was not tried
+    same       whether the patched script's first losses are the winner's; None if that was not tried
     complete   False where it was interrupted
     folder     where everything is kept, as it is to be shown
     """
@@ -190,9 +192,11 @@ def _tried(trial: Trial, seeds: int, asked: list[str]) -> Treated:
     if not courses:
         return Treated(diagnosis, need, {}, None)
     trial.ask(CONTROL, 1)
-    trial.board.says(f"measuring what {len(courses)} remedies would do to the reach")
-    forecasts = {} if asked else runs.forecast(courses)
-    courses = asked or prescribed(courses, forecasts, need)
+    forecasts: dict[str, Result] = {}
+    if not asked:
+        trial.board.says(f"measuring what {len(courses)} remedies would do to the reach")
+        forecasts = runs.forecast(courses)
+        courses = prescribed(courses, forecasts, need)
     random = _random_like(courses)
     proof, complete = _proof(trial, courses, random, notes), True
     try:
@@ -222,9 +226,7 @@ def _control(trial: Trial) -> tuple[str, ...]:
             f"found none within {control.steps} steps; see {trial.runs.at(CONTROL, 0)}/output.txt"
         )
     trial.runs.patience = max(60.0, SLOWEST * control.wall)
-    if twin.first and control.first[: len(twin.first)] != twin.first[: len(control.first)]:
-        return (_loose(trial),)
-    return ()
+    return () if _agree(control, twin) else (_loose(trial),)
 
 
 def _loose(trial: Trial) -> str:
@@ -247,12 +249,13 @@ def _rounds(trial: Trial, courses: list[str], random: str, seeds: int, notes: tu
         for arm, number in wanted:
             trial.ask(arm, number)
         if seed + 1 < seeds:  # filled in where a core would wait
-            trial.ask(CONTROL, seed + 1)
-            trial.ask(random, seed + 1)
+            for arm in (CONTROL, random, *alive[:1]):
+                trial.ask(arm, seed + 1)
         trial.get(wanted)
         proof = _proof(trial, courses, random, notes)
         keep = max(2, math.ceil(len(courses) / 2 ** (seed + 1)))
-        alive = [arm.name for arm in survivors(proof, keep) if arm.name in alive]
+        left = [arm for arm in survivors(proof, keep) if arm.name in alive]
+        alive = [arm.name for arm in sorted(left, key=lambda arm: -fmean(proof.gain(arm).values()))]
         if not alive:
             break
     return _proof(trial, courses, random, notes)
@@ -293,7 +296,13 @@ def _patched(trial: Trial, course: str) -> tuple[Patch | None, bool | None]:
     trial.board.says("running the patched script")
     inside = file.relative_to(runs.script.home)
     tried = runs.run("control-patched", 0, steps=min(PATCHED_STEPS, runs.script.steps), change=(inside, patch.source))
-    return patch, tried.first == result.first[: len(tried.first)] and not tried.failed
+    return patch, _agree(tried, result) and not tried.failed
+
+
+def _agree(one: Result, other: Result) -> bool:
+    """Whether two runs begin with the same losses, but for how torch's sums are rounded where memory lies otherwise."""
+    pairs = zip(one.first, other.first, strict=False)
+    return all(math.isclose(a, b, rel_tol=SAME) or (math.isnan(a) and math.isnan(b)) for a, b in pairs)
 
 
 # What has to be right before anything is run.
