@@ -118,9 +118,7 @@ def speed() -> None:
     print(
         f"\n{len(runs)} runs on {cores} cores; the trial took {wall:.0f} s, its runs {inside:.0f} s one after the other"
     )
-    print(
-        f"wall × cores / runs: {wall * cores / inside:.2f}; a run under the launcher / the bare script: {control / bare:.2f}"
-    )
+    print(f"wall × cores / runs: {wall * cores / inside:.2f}; a control run / the bare script: {control / bare:.2f}")
 
 
 def _two_at_a_time(folder: Path, arguments: list[str]) -> float:

@@ -10,7 +10,16 @@ from longreach.trial import copies
 
 def test_copies_what_a_script_may_read_and_no_more(tmp_path):
     home = tmp_path / "home"
-    for name in ("train.py", "data/a.csv", ".git/HEAD", "longreach-runs/x", "env/pyvenv.cfg", "env/bin/python"):
+    for name in (
+        "train.py",
+        "data/a.csv",
+        ".git/HEAD",
+        "longreach-runs/x",
+        "mine/treat.lock",
+        "run/record.sqlite",
+        "env/pyvenv.cfg",
+        "env/bin/python",
+    ):
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_text(name)
     os.mkfifo(home / "pipe")

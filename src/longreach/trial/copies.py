@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from longreach.errors import ArgumentError
+from longreach.folder import RECORD
 
 # What a run cannot need, or writes anew.
 LEFT_OUT = {
@@ -20,6 +21,7 @@ LEFT_OUT = {
     ".ipynb_checkpoints",
 }
 LARGE = 16 * 2**20  # bytes from which on a file is linked to: data to be read, seldom written
+LOCK = "treat.lock"  # in the folder of a trial
 MOST_BYTES, MOST_FILES = 2**30, 20_000
 
 
@@ -50,12 +52,13 @@ def copy(folder: Path, to: Path) -> None:
 
 def _files(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name not in LEFT_OUT and not _is_environment(Path(place, name)))
+        folders[:] = sorted(name for name in folders if name not in LEFT_OUT and not _is_left_out(Path(place, name)))
         for name in sorted(files):
             path = Path(place, name)
             if path.is_file():  # no pipe, no socket, no link that leads nowhere
                 yield path
 
 
-def _is_environment(folder: Path) -> bool:
-    return (folder / "pyvenv.cfg").is_file()
+def _is_left_out(folder: Path) -> bool:
+    """A virtual environment, a run, or a trial: the one at hand above all, which would be copied into itself."""
+    return any((folder / mark).exists() for mark in ("pyvenv.cfg", RECORD, LOCK))

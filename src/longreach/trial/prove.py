@@ -18,7 +18,7 @@ from longreach.errors import ArgumentError, NotApplicable
 from longreach.measurement import measure
 from longreach.probes.randomness import untouched_randomness
 from longreach.remedies import CONTROLS, REMEDIES, Remedy, named
-from longreach.remedies.remedy import Moment
+from longreach.remedies.outside import treat_modules, treat_optimizer
 from longreach.trial.proof import FEWEST_SEEDS, Arm, Outcome, Proof, at_end, survivors, thinned
 from longreach.trial.random_change import random_change
 from longreach.trial.seeding import FAR
@@ -147,9 +147,9 @@ class _Training:
         with untouched_randomness():
             _seed(seed)
             model = self.make_model()
-            _apply(remedies, "module", model)
+            treat_modules(remedies, [model])
             optimizer = self.optimizer(model.parameters())
-            _apply(remedies, "optimizer", optimizer)
+            treat_optimizer(remedies, optimizer)
             return self._train(seed, model, optimizer)
 
     def _train(self, seed: int, model: nn.Module, optimizer: Optimizer) -> Outcome:
@@ -251,12 +251,6 @@ def _check(
         raise ArgumentError("steps: expected a number, got None, and the batches do not say how many they are")
     if steps is not None and steps < 1:
         raise ArgumentError(f"steps: expected at least 1, got {steps}")
-
-
-def _apply(remedies: Sequence[Remedy], moment: Moment, target: Any) -> None:
-    for remedy in remedies:
-        if remedy.moment == moment:
-            remedy.verb(target)
 
 
 def _adam(params: Iterable[nn.Parameter]) -> Optimizer:

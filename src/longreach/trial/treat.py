@@ -361,7 +361,7 @@ def _held(folder: Path, plan: dict[str, object]):
     """The trial's folder: ours alone, and of this plan."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "treat.lock").open("w")
+        lock = (folder / copies.LOCK).open("w")
     except OSError as error:
         raise RunFolderError(f"folder {folder}: expected one that can be written, got: {error.strerror}") from None
     with lock:
