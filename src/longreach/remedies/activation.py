@@ -11,7 +11,7 @@ from longreach.errors import NotApplicable
 from longreach.nn import cells
 from longreach.nn.cells.elman import PRELU_START
 from longreach.remedies.anatomy import Layer, activation_of, become_ours, has_weights, kind_of
-from longreach.remedies.remedy import remember
+from longreach.remedies.remedy import remember_structure, turn_into
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -52,12 +52,9 @@ def put_activation(module: M, activation: str) -> M:
     like = next(module.parameters())
     for part in between:
         if type(part) is not MODULES[activation]:
-            remember(part, verb, _bring_back, (type(part), dict(vars(part)), dict(part._parameters)))
+            remember_structure(part, verb)
             new = MODULES[activation]().to(like)
-            hooks = {key: value for key, value in vars(part).items() if key.endswith("_hooks") or key == "training"}
-            part.__class__ = type(new)
-            vars(part).clear()
-            vars(part).update(vars(new) | hooks)
+            turn_into(part, type(new), vars(new))
     return module
 
 
@@ -68,14 +65,6 @@ def activations_between(module: nn.Module) -> list[nn.Module]:
     parts = list(order)[::-1]
     last = max((number for number, part in enumerate(parts) if has_weights(part)), default=0)
     return [part for part in parts[:last] if type(part) in KINDS]
-
-
-def _bring_back(part: nn.Module, kept: tuple[type, dict[str, Any], dict[str, Any]]) -> None:
-    kind, held, parameters = kept
-    hooks = {key: value for key, value in vars(part).items() if key.endswith("_hooks") or key == "training"}
-    part.__class__ = kind
-    vars(part).clear()
-    vars(part).update(held | hooks | {"_parameters": parameters})
 
 
 class ActivatedCell(nn.RNNCell):
@@ -93,41 +82,33 @@ class ActivatedCell(nn.RNNCell):
 
 
 def _put_in_layer(layer: Any, activation: str, verb: str) -> None:
-    slopes = {name: own for name, own in layer.named_parameters(recurse=False) if name.startswith("slope")}
-    attributes = {name: vars(layer)[name] for name in ("mode", "nonlinearity", "activation") if name in vars(layer)}
-    before = type(layer), attributes, slopes
-    if isinstance(layer, nn.RNNBase) and activation not in TORCHS:
+    is_step = isinstance(layer, nn.RNNCell)
+    if is_step and activation not in TORCHS and type(layer) not in (nn.RNNCell, ActivatedCell):
+        raise NotApplicable(
+            f"{verb}: expected torch's own RNNCell, got {type(layer).__name__}; torch has tanh and relu for it, "
+            "and a class of the user's, or one whose weights are computed, cannot be made another"
+        )
+    if activation in TORCHS:
+        remember_structure(layer, verb)
+    else:
         become_ours(layer, verb)
-    if isinstance(layer, nn.RNNCell) and activation not in TORCHS and not isinstance(layer, ActivatedCell):
-        if type(layer) is not nn.RNNCell:
-            raise NotApplicable(
-                f"{verb}: expected torch's own RNNCell, got {type(layer).__name__}; torch has tanh and relu for it, "
-                "and a class of the user's, or one whose weights are computed, cannot be made another"
-            )
-        layer.__class__ = ActivatedCell
-    _set(layer, type(layer), _attributes(layer, activation), _new_slopes(layer) if activation == "prelu" else {})
-    remember(layer, verb, _set_back, before)
-
-
-def _set_back(layer: Any, before: tuple[type, dict[str, str], dict[str, nn.Parameter]]) -> None:
-    _set(layer, *before)
-
-
-def _set(layer: Any, kind: type, attributes: dict[str, str], slopes: dict[str, nn.Parameter]) -> None:
+        layer.__class__ = ActivatedCell if is_step else type(layer)
+    _set(layer, activation)
     for name in [name for name in layer._parameters if name.startswith("slope")]:
-        del layer._parameters[name]
-    if isinstance(layer, cells.Elman) and not slopes:
+        layer._parameters.pop(name)
+    if isinstance(layer, cells.Elman):
         layer.slope = None
-    layer.__class__ = kind
-    vars(layer).update(attributes)
-    for name, slope in slopes.items():
+    for name, slope in _new_slopes(layer).items() if activation == "prelu" else ():
         setattr(layer, name, slope)
 
 
-def _attributes(layer: Any, activation: str) -> dict[str, str]:
+def _set(layer: Any, activation: str) -> None:
+    if isinstance(layer, cells.Elman):
+        layer.activation = activation
+    else:
+        layer.nonlinearity = activation
     if isinstance(layer, nn.RNNBase):
-        return {"mode": f"RNN_{activation.upper()}", "nonlinearity": activation}
-    return {"activation" if isinstance(layer, cells.Elman) else "nonlinearity": activation}
+        layer.mode = f"RNN_{activation.upper()}"
 
 
 def _new_slopes(layer: Any) -> dict[str, nn.Parameter]:

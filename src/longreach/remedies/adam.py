@@ -1,7 +1,7 @@
 """Adam for what a remedy learns by itself (Kingma & Ba 2015, arXiv 1412.6980, algorithm 1).
 
-Not torch.optim's: whatever is made of that, a watch and `longreach run --apply` take for the script's optimizer, and
-each of its steps for one of the script's.
+Not torch.optim's: a watch counts every step of an optimizer of torch's for one of the script's, and `--steps` ends the
+script by that count.
 """
 
 from collections.abc import Iterable

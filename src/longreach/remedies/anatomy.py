@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from longreach import nn as ours
 from longreach.errors import NotApplicable
+from longreach.nn.accelerating import OURS
 from longreach.nn.gates import GateCell
+from longreach.remedies.remedy import remember_structure
 
 # Layers that torch, or a user, builds as one module: whole sequences, or one step of them.
 Layer = nn.RNNBase | nn.RNNCellBase | GateCell
@@ -47,17 +50,20 @@ def activation_of(layer: Layer) -> str:
     return str(getattr(layer, "nonlinearity", "tanh"))
 
 
-def become_ours(layer: nn.RNNBase, verb: str) -> None:
+def become_ours(layer: nn.Module, verb: str) -> None:
     """Where torch's own layer cannot do what is asked for: it becomes ours, in place, with all that it holds.
 
+    Cells, and what is ours already, stay what they are. `undo` puts class and parts back, whatever is done to them next
     Raises  NotApplicable for a class of the user's, which may do anything
     """
-    ours.accelerate(layer)
-    if not isinstance(layer, ours.RNN | ours.GRU | ours.LSTM):
+    known = (*OURS.values(), nn.RNNCellBase, GateCell, ours.Recurrent)
+    if type(layer) not in OURS and not isinstance(layer, known):
         raise NotApplicable(
             f"{verb}: expected a layer of torch or of longreach.nn, got {type(layer).__name__}, a class that was made "
             "from torch's; make it from the class of the same name in longreach.nn"
         )
+    remember_structure(layer, verb)
+    ours.accelerate(layer)
 
 
 def weights(layer: Layer, start: str) -> Iterator[Tensor]:
@@ -85,6 +91,13 @@ def biases(layer: Layer, gate: str | None = None) -> list[Tensor]:
     names = GATES[kind_of(layer)]
     blocks = [weight.detach().chunk(len(names)) for weight in weights(layer, "bias")]
     return [block for of_place in blocks for name, block in zip(names, of_place, strict=True) if gate in (None, name)]
+
+
+@torch.no_grad()
+def start_biases(layer: Layer, gate: str, value: float) -> None:
+    """Start a gate at this value: of its two biases, which are added, the one is it and the other 0."""
+    for number, bias in enumerate(biases(layer, gate)):
+        bias.fill_(0.0 if number % 2 else value)
 
 
 def has_weights(part: nn.Module) -> bool:

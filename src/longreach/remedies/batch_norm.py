@@ -3,16 +3,14 @@
 
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from longreach.errors import ArgumentError
 from longreach.nn import cells
-from longreach.remedies.blocks import Plain, blocks
-from longreach.remedies.kept import Weights, put_around
-from longreach.remedies.layer_norm import normalise, nothing_to_normalise
-from longreach.remedies.remedy import Remedy, applied
+from longreach.remedies.blocks import Plain
+from longreach.remedies.norms import put_norms
+from longreach.remedies.remedy import Remedy
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -39,12 +37,7 @@ def batch_norm(module: M, *, max_length: int = 200) -> M:
     """
     if max_length < 1:
         raise ArgumentError(f"max_length: expected a number of steps, 1 or more, got {max_length}")
-    treated = put_around(module, cells.BatchNorm, "batch-norm", _settle, max_length=max_length)
-    for layer in [block.layer for block in blocks(module) if not block.normed]:
-        normalise(layer, "batch_norm", _norm_for(layer), "batch-norm")
-        treated += 1
-    if not treated and "batch-norm" not in applied(module):
-        raise nothing_to_normalise("batch-norm")
+    put_norms(module, "batch-norm", cells.BatchNorm, _norm_for, lambda cell: cell.bias, max_length=max_length)
     return module
 
 
@@ -66,16 +59,6 @@ def _norm_for(layer: Plain) -> nn.Module:
         return RowNorm(layer.out_features, **place)
     kind = {3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}[layer.weight.dim()]
     return kind(layer.out_channels, **place)
-
-
-@torch.no_grad()
-def _settle(cell: cells.BatchNorm, given: Weights) -> None:
-    """The biases that a layer had; in a GRU without b_hn, which stands behind r."""
-    hidden, gates = cell.hidden_size, cell.inner.gates
-    for number, bias in enumerate(given[2:4]):
-        if bias is not None:
-            seen = slice(0, 2 * hidden if number and gates == 3 else gates * hidden)
-            cell.bias[seen] += bias[seen]
 
 
 REMEDY = Remedy(

@@ -6,11 +6,12 @@ from torch import Tensor, nn
 
 from longreach.errors import ArgumentError, NotApplicable
 from longreach.kernels import border
-from longreach.nn import Recurrent, accelerate
+from longreach.nn import Recurrent
 from longreach.nn.accelerating import OURS
 from longreach.nn.cell import Cell, entries, rebuilt
 from longreach.nn.layers import GRU, LSTM, RNN
-from longreach.remedies.remedy import Remedy, applied, remember
+from longreach.remedies.anatomy import become_ours
+from longreach.remedies.remedy import Remedy, applied, remember_hooks
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -53,17 +54,8 @@ def _layers(module: nn.Module) -> list[Any]:
 
 def _clip_layer(layer: Any, max_norm: float) -> None:
     if "clip-state-gradient" not in applied(layer):
-        remember(layer, "clip-state-gradient", _put_back, (type(layer), vars(layer).get("clip")))
-    layer = accelerate(layer) if type(layer) in OURS else layer
+        become_ours(layer, "clip-state-gradient")
     layer.clip = min(layer.clip, float(max_norm))
-
-
-def _put_back(layer: Any, kept: tuple[type, float | None]) -> None:
-    layer.__class__, clip = kept
-    if clip is None:
-        vars(layer).pop("clip", None)
-    else:
-        layer.clip = clip
 
 
 class _ClipState:
@@ -89,12 +81,8 @@ def _clip_step(cell: nn.Module, max_norm: float) -> None:
         if isinstance(hook, _ClipState):
             hook.max_norm = min(hook.max_norm, max_norm)
             return
-    handle = cell.register_forward_pre_hook(_ClipState(float(max_norm)), with_kwargs=True)
-    remember(cell, "clip-state-gradient", _release, handle)
-
-
-def _release(_: nn.Module, handle: Any) -> None:
-    handle.remove()
+    hook = cell.register_forward_pre_hook(_ClipState(float(max_norm)), with_kwargs=True)
+    remember_hooks(cell, "clip-state-gradient", hook)
 
 
 REMEDY = Remedy(

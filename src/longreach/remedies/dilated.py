@@ -10,9 +10,8 @@ from longreach.kernels.walk import Steps
 from longreach.nn import cells
 from longreach.nn.cell import entries
 from longreach.nn.cells.delayed import Delayed
-from longreach.remedies.kept import put_around
-from longreach.remedies.remedy import Remedy, applied
-from longreach.remedies.zoneout import keep, nothing_to_wrap
+from longreach.remedies.kept import wrap_all
+from longreach.remedies.remedy import Remedy
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -34,8 +33,7 @@ def dilated(module: M, *, lag: int = 8) -> M:
     """
     if lag < 1:
         raise ArgumentError(f"lag: expected a number of steps, 1 or more, got {lag}")
-    if not put_around(module, Joined, "dilated", keep, lag=lag) and "dilated" not in applied(module):
-        raise nothing_to_wrap("dilated", module)
+    wrap_all(module, Joined, "dilated", lag=lag)
     return module
 
 

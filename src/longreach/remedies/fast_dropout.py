@@ -21,7 +21,7 @@ from longreach.nn.gates import GateWrapper
 from longreach.remedies.anatomy import activation_of, kind_of
 from longreach.remedies.apart import apart
 from longreach.remedies.kept import put_around
-from longreach.remedies.remedy import Remedy, applied, remember
+from longreach.remedies.remedy import Remedy, applied, remember_hooks
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -111,11 +111,11 @@ def fast_dropout(module: M, *, p: float = 0.2) -> M:
     if not 0 < p < 1:
         raise ArgumentError(f"p: expected a share, 0 < p < 1, got {p}")
     noise = Noise()
-    treated = put_around(module, Dropped, "fast-dropout", lambda *_: None, fits=_fits, p=p, noise=noise)
+    treated = put_around(module, Dropped, "fast-dropout", fits=_fits, p=p, noise=noise)
     for layer in _later_maps(module):
         if "fast-dropout" not in applied(layer):
             hook = layer.register_forward_hook(_Sampled(p, noise).give)
-            remember(layer, "fast-dropout", _release, hook)
+            remember_hooks(layer, "fast-dropout", hook)
             treated += 1
     if not treated and "fast-dropout" not in applied(module):
         raise NotApplicable(
@@ -135,10 +135,6 @@ def _later_maps(module: nn.Module) -> list[nn.Linear]:
     within = {id(part) for whole in closed for part in whole.modules()}
     layers = [part for part in module.modules() if isinstance(part, LAYERS) and id(part) not in within]
     return [layer for layer in layers[1:] if isinstance(layer, nn.Linear)]
-
-
-def _release(_: nn.Module, hook: Any) -> None:
-    hook.remove()
 
 
 class _Sampled:

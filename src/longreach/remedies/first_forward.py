@@ -25,14 +25,8 @@ class FirstForward:
         """As torch calls a pre-hook."""
         if not module.training or not torch.is_grad_enabled():
             return
-        self.leave(module)
+        take_off(module, self)
         self.act(module, arguments[0] if arguments else keywords["input"])
-
-    def leave(self, module: nn.Module) -> None:
-        """No longer one of the module's hooks, if it still was."""
-        for key in [key for key, hook in module._forward_pre_hooks.items() if hook is self]:
-            del module._forward_pre_hooks[key]
-            module._forward_pre_hooks_with_kwargs.pop(key, None)
 
 
 def at_first_forward(module: nn.Module, name: str, act: Act) -> None:
@@ -42,14 +36,17 @@ def at_first_forward(module: nn.Module, name: str, act: Act) -> None:
     """
     for waiting in list(module._forward_pre_hooks.values()):
         if isinstance(waiting, FirstForward) and waiting.name == name:
-            waiting.leave(module)
+            take_off(module, waiting)
     once = FirstForward(name, act)
     module.register_forward_pre_hook(once, with_kwargs=True)
-    remember(module, name, _call_off, once)
+    remember(module, name, take_off, once)
 
 
-def _call_off(module: nn.Module, once: FirstForward) -> None:
-    once.leave(module)
+def take_off(module: nn.Module, hook: Callable[..., Any]) -> None:
+    """No longer one of the module's pre-hooks, if it still was."""
+    for key in [key for key, own in module._forward_pre_hooks.items() if own is hook]:
+        del module._forward_pre_hooks[key]
+        module._forward_pre_hooks_with_kwargs.pop(key, None)
 
 
 def steps_of(module: Any, input: Tensor | PackedSequence) -> int:

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from longreach.errors import ArgumentError, NotApplicable
 from longreach.nn import Recurrent, cells
 from longreach.nn.gates import GateCell
+from longreach.remedies.adam import Adam
 from longreach.remedies.first_forward import at_first_forward
 from longreach.remedies.remedy import Remedy, remember_weights
 from longreach.spectrum.lyapunov import frame
@@ -108,11 +109,11 @@ def _flossed(orbit: Orbit, weights: list[Tensor], count: int, updates: int) -> l
     best, least = [own.detach().clone() for own in weights], math.inf
     found = _exponents(orbit, min(count, orbit.states.shape[2]))
     lasting = int(found.isfinite().long().cumprod(0).sum())  # of rectifiers, those that are off wipe directions out
-    rate = SHARE * weights[0].detach().square().mean().sqrt()
-    moments = [(torch.zeros_like(own), torch.zeros_like(own)) for own in weights]
+    rate = SHARE * weights[0].detach().square().mean().sqrt().item()
     for own in weights:
         own.requires_grad_()
-    for number in range(1, updates + 1 if lasting else 1):
+    adam = Adam(weights, rate)
+    for _ in range(updates if lasting else 0):
         # where orbits part, gradients through many steps are noise: they go back until they have grown by so much
         cut = math.ceil(GROWN / found[0].item()) if found[0] > 0 else 0
         with torch.enable_grad():
@@ -124,18 +125,8 @@ def _flossed(orbit: Orbit, weights: list[Tensor], count: int, updates: int) -> l
             best, least = [own.detach().clone() for own in weights], loss.item()
         if least <= (CLOSE / len(orbit.inputs)) ** 2:
             break
-        gradients = torch.autograd.grad(loss, weights)
-        for own, gradient, (first, second) in zip(weights, gradients, moments, strict=True):
-            _adam(own, gradient, first, second, rate, number)
+        adam.step(loss)
     return best
-
-
-@torch.no_grad()
-def _adam(own: Tensor, gradient: Tensor, first: Tensor, second: Tensor, rate: Tensor, number: int) -> None:
-    """Kingma & Ba 2015, arXiv 1412.6980, algorithm 1. An optimizer of torch's would be taken for the script's own."""
-    first.lerp_(gradient, 1 - 0.9)
-    second.lerp_(gradient.square(), 1 - 0.999)
-    own -= rate * first / (1 - 0.9**number) / ((second / (1 - 0.999**number)).sqrt() + 1e-8)
 
 
 def _exponents(orbit: Orbit, count: int, cut: int = 0) -> Float[Tensor, " count"]:

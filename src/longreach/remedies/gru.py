@@ -5,7 +5,7 @@ from typing import TypeVar
 from torch import nn
 
 from longreach.nn import GRU, cells
-from longreach.remedies.anatomy import biases
+from longreach.remedies.anatomy import start_biases
 from longreach.remedies.remedy import Remedy
 from longreach.remedies.substitute import put_layers
 
@@ -28,8 +28,7 @@ def gru(module: M, *, update_bias: float | None = None) -> M:
     """
     for inner in put_layers(module, "gru", GRU, cells.GRU, "rnn"):
         if update_bias is not None:
-            for number, bias in enumerate(biases(inner, "z")):  # b_ih and b_hh in turn, which are added
-                bias.fill_(0.0 if number % 2 else update_bias)
+            start_biases(inner, "z", update_bias)
     return module
 
 

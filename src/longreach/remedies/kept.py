@@ -7,12 +7,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from longreach.errors import NotApplicable
 from longreach.nn import Recurrent, cells
 from longreach.nn.cell import Cell, Wrapper
 from longreach.nn.gates import GateCell
 from longreach.remedies.anatomy import Layer, activation_of, kind_of
 from longreach.remedies.apart import apart
-from longreach.remedies.remedy import remember
+from longreach.remedies.remedy import applied, remember_structure
 from longreach.remedies.substitute import Place, first_of, like, put_in_place
 
 # weight_ih, weight_hh, bias_ih, bias_hh and the slope of a prelu, of one layer and direction
@@ -28,10 +29,10 @@ def torch_layers(module: nn.Module) -> list[nn.RNNBase | nn.RNNCellBase]:
 
 def cell_like(layer: Layer) -> Callable[..., GateCell]:
     """The cell that computes what a layer does at one step."""
-    kind, options = kind_of(layer), {"bias": bool(layer.bias)}
+    kind = kind_of(layer)
     if kind == "rnn":
-        return partial(cells.Elman, activation=activation_of(layer), **options)
-    return partial(cells.GRU if kind == "gru" else cells.LSTM, **options)
+        return partial(cells.Elman, activation=activation_of(layer), bias=bool(layer.bias))
+    return partial(cells.GRU if kind == "gru" else cells.LSTM, bias=bool(layer.bias))
 
 
 def weights_of(layer: Place) -> list[Weights]:
@@ -53,29 +54,29 @@ def take(cell: GateCell, given: Weights) -> None:
             own.copy_(value)
 
 
-def recurrent_like(layer: nn.RNNBase, cell: Callable[..., GateCell], **options: Any) -> Recurrent:
-    """What computes the same as this layer, as a Recurrent of these cells."""
-    with apart("weights that are overwritten"):
-        found = cast(Recurrent, like(layer, cast(type[Cell], cell), bias=bool(layer.bias), **options))
-    for own, given in zip(found.cells, weights_of(layer), strict=True):
-        take(cast(GateCell, own), given)
-    return found
-
-
-def put_cells(layer: Place, cell: Callable[..., GateCell], name: str, **options: Any) -> None:
-    """Put a cell with gates as many as the layer's own in its place, with its weights."""
+def with_weights(layer: Place, cell: Callable[..., GateCell], **options: Any) -> Recurrent | GateCell:
+    """What has the sizes of a layer and its weights, made of this cell, whose gates are as many."""
     with apart("weights that are overwritten"):
         found = like(layer, cast(type[Cell], cell), bias=bool(first_of(layer).bias), **options)
-    for own, given in zip(found.cells if isinstance(found, Recurrent) else [found], weights_of(layer), strict=True):
-        take(cast(GateCell, own), given)
-    put_in_place(layer, found, name)
+    for own, given in zip(cells_of(found), weights_of(layer), strict=True):
+        take(own, given)
+    return cast(Recurrent | GateCell, found)
+
+
+def cells_of(found: Recurrent | Cell) -> list[Any]:
+    """Of every layer and direction the cell, or the cell itself."""
+    return list(found.cells) if isinstance(found, Recurrent) else [found]
+
+
+def leave_alone(_cell: object, _weights: object) -> None:
+    """Nothing to settle: the wrapper has no weights of its own."""
 
 
 def put_around(
     module: nn.Module,
     wrapper: type[Wrapper],
     name: str,
-    settle: Settle,
+    settle: Settle = leave_alone,
     *,
     fits: Callable[[Layer], bool] = lambda _: True,
     **options: Any,
@@ -95,30 +96,38 @@ def put_around(
     for layer in layers:
         with apart("weights that are overwritten"):
             found = like(layer, wrapper, inner=cell_like(layer), **options)
-        for cell, given in zip(
-            found.cells if isinstance(found, Recurrent) else [found], weights_of(layer), strict=True
-        ):
-            take(cast(Any, cell).inner, given)
+        for cell, given in zip(cells_of(found), weights_of(layer), strict=True):
+            take(cell.inner, given)
             settle(cell, given)
         put_in_place(layer, found, name)
     for holder in holders:
-        remember(holder, name, _put_back, list(holder.cells))
+        remember_structure(holder.cells, name)
         for place, cell in enumerate(holder.cells):
             if isinstance(cell, GateCell) and fits(cell):
                 holder.cells[place] = _around(cell, wrapper, settle, options)
     return len(layers) + len(holders)
 
 
+def wrap_all(
+    module: nn.Module, wrapper: type[Wrapper], verb: str, settle: Settle = leave_alone, **options: Any
+) -> None:
+    """Put a wrapper around the step of every recurrent layer within a module.
+
+    Raises  NotApplicable where there is none
+    """
+    if not put_around(module, wrapper, verb, settle, **options) and verb not in applied(module):
+        raise NotApplicable(
+            f"{verb}: expected an RNN, GRU or LSTM, its cell, or a model that holds one, got {type(module).__name__}, "
+            "which has none without a projection; a network that multiplies its state with a weight of its own is not "
+            "seen"
+        )
+
+
 def _around(cell: GateCell, wrapper: type[Wrapper], settle: Settle, options: dict[str, Any]) -> Wrapper:
     place = {"device": cell.weight_ih.device, "dtype": cell.weight_ih.dtype}
     with apart("weights that are overwritten"):
         found = cast(Any, wrapper)(cell.input_size, cell.hidden_size, inner=cell_like(cell), **place, **options)
-    given = (*cell.weights(), getattr(cell, "slope", None))
+    (given,) = weights_of(cell)
     take(found.inner, given)
     settle(found, given)
     return found.train(cell.training)
-
-
-def _put_back(holder: nn.Module, before: list[nn.Module]) -> None:
-    for place, cell in enumerate(before):
-        cast(Recurrent, holder).cells[place] = cell.train(holder.training)

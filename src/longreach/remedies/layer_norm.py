@@ -1,16 +1,13 @@
 """Layer normalisation (Ba, Kiros & Hinton 2016, arXiv 1607.06450)."""
 
-from functools import partial
 from typing import Any, TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from longreach.errors import NotApplicable
 from longreach.nn import cells
-from longreach.remedies.blocks import Plain, blocks
-from longreach.remedies.kept import Weights, put_around
-from longreach.remedies.remedy import Remedy, applied, remember
+from longreach.remedies.blocks import Plain
+from longreach.remedies.norms import put_norms
+from longreach.remedies.remedy import Remedy
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -33,12 +30,7 @@ def layer_norm(module: M) -> M:
                most of what they carry
     Raises     NotApplicable where there is nothing to normalise: activations called as functions are not seen
     """
-    treated = put_around(module, cells.LayerNorm, "layer-norm", _settle)
-    for layer in [block.layer for block in blocks(module) if not block.normed]:
-        normalise(layer, "layer_norm", _norm_for(layer), "layer-norm")
-        treated += 1
-    if not treated and "layer-norm" not in applied(module):
-        raise nothing_to_normalise("layer-norm")
+    put_norms(module, "layer-norm", cells.LayerNorm, _norm_for, lambda cell: cell.norm_x.bias)
     return module
 
 
@@ -47,40 +39,6 @@ def _norm_for(layer: Plain) -> nn.Module:
     if isinstance(layer, nn.Linear):
         return nn.LayerNorm(layer.out_features, **place)
     return nn.GroupNorm(1, layer.out_channels, **place)  # of one group: all channels and places of a picture
-
-
-def normalise(layer: nn.Module, attribute: str, norm: nn.Module, name: str) -> None:
-    """From now on what a layer gives goes through `norm`, which is a part of it."""
-    layer.add_module(attribute, norm.train(layer.training))
-    hook = layer.register_forward_hook(partial(_normed, attribute))
-    remember(layer, name, _release, (attribute, hook))
-
-
-def _normed(attribute: str, layer: nn.Module, _: Any, output: Tensor) -> Tensor:
-    return getattr(layer, attribute)(output)
-
-
-def _release(layer: nn.Module, kept: tuple[str, Any]) -> None:
-    delattr(layer, kept[0])
-    kept[1].remove()
-
-
-def nothing_to_normalise(name: str) -> NotApplicable:
-    """For a model without recurrent layers and without blocks that lack a norm."""
-    return NotApplicable(
-        f"{name}: expected a recurrent layer, or a linear map with an activation module and no norm behind it, got "
-        "none; make F.relu an nn.ReLU"
-    )
-
-
-@torch.no_grad()
-def _settle(cell: cells.LayerNorm, given: Weights) -> None:
-    """The biases that a layer had, as those of the norms; in a GRU without b_hn, which stands behind r."""
-    hidden, gates = cell.hidden_size, cell.inner.gates
-    for number, bias in enumerate(given[2:4]):
-        if bias is not None:
-            seen = slice(0, 2 * hidden if number and gates == 3 else gates * hidden)
-            cell.norm_x.bias[seen] += bias[seen]
 
 
 REMEDY = Remedy(

@@ -18,6 +18,7 @@ from longreach.remedies.adam import Adam
 from longreach.remedies.anatomy import activation_of, kind_of
 from longreach.remedies.apart import apart
 from longreach.remedies.blocks import Block, blocks
+from longreach.remedies.first_forward import take_off
 from longreach.remedies.kept import torch_layers, weights_of
 from longreach.remedies.remedy import Remedy, applied, remember, remember_weights
 
@@ -63,7 +64,7 @@ def layerwise_pretraining(module: M, *, batches: int = 10, updates: int = 200) -
         remember_weights(_layer(learner), "layerwise-pretraining")
     collecting = _Collecting(batches, updates)
     module.register_forward_pre_hook(collecting, with_kwargs=True)
-    remember(module, "layerwise-pretraining", _call_off, collecting)
+    remember(module, "layerwise-pretraining", take_off, collecting)
     return module
 
 
@@ -79,10 +80,6 @@ def learners_of(module: nn.Module) -> list[Block | nn.RNNBase]:
 
 def _layer(learner: Block | nn.RNNBase) -> nn.Module:
     return learner.layer if isinstance(learner, Block) else learner
-
-
-def _call_off(module: nn.Module, collecting: "_Collecting") -> None:
-    collecting.leave(module)
 
 
 class _Collecting:
@@ -103,18 +100,11 @@ class _Collecting:
         own, named = [_kept(value) for value in arguments], {key: _kept(value) for key, value in keywords.items()}
         self._calls.append((own, named))
         if len(self._calls) == self._batches:
-            calls = self._calls
-            self.leave(module)
+            calls, self._calls = self._calls, []
+            take_off(module, self)
             with apart("layerwise-pretraining"):
                 for learner in learners_of(module):
                     _learn(learner, _inputs(module, _layer(learner), calls), self._updates)
-
-    def leave(self, module: nn.Module) -> None:
-        """No longer one of the module's hooks, if it still was."""
-        self._calls = []
-        for key in [key for key, hook in module._forward_pre_hooks.items() if hook is self]:
-            del module._forward_pre_hooks[key]
-            module._forward_pre_hooks_with_kwargs.pop(key, None)
 
 
 def _kept(value: Any) -> Any:

@@ -9,9 +9,9 @@ from longreach.errors import ArgumentError
 from longreach.nn import Recurrent, cells
 from longreach.remedies.anatomy import activation_of
 from longreach.remedies.first_forward import at_first_forward, steps_of
-from longreach.remedies.kept import put_cells
+from longreach.remedies.kept import with_weights
 from longreach.remedies.remedy import Remedy
-from longreach.remedies.substitute import first_of, places
+from longreach.remedies.substitute import first_of, places, put_in_place
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -35,7 +35,7 @@ def leaky_integration(module: M, *, a: float | None = None) -> M:
         raise ArgumentError(f"a: expected 0 < a <= 1, got {a}; None chooses by the length of the sequences")
     for layer in places(module, "leaky-integration", "rnn"):
         options = {"activation": activation_of(first_of(layer)), "a": share(DEFAULT) if a is None else a}
-        put_cells(layer, cells.Leaky, "leaky-integration", **options)
+        put_in_place(layer, with_weights(layer, cells.Leaky, **options), "leaky-integration")
         if a is None and isinstance(getattr(layer, "inner", None), Recurrent):
             at_first_forward(layer, "leaky-integration", _choose)
     return module

@@ -5,7 +5,7 @@ from typing import TypeVar
 from torch import nn
 
 from longreach.nn import LSTM, cells
-from longreach.remedies.anatomy import biases
+from longreach.remedies.anatomy import start_biases
 from longreach.remedies.remedy import Remedy
 from longreach.remedies.substitute import put_layers
 
@@ -28,8 +28,7 @@ def lstm(module: M, *, forget_bias: float | None = None) -> M:
     """
     for inner in put_layers(module, "lstm", LSTM, cells.LSTM, "rnn", "gru"):
         if forget_bias is not None:
-            for number, bias in enumerate(biases(inner, "f")):  # b_ih and b_hh in turn, which are added
-                bias.fill_(0.0 if number % 2 else forget_bias)
+            start_biases(inner, "f", forget_bias)
     return module
 
 

@@ -1,13 +1,13 @@
 """Recurrence that stays orthogonal while it learns (Lezcano-Casado & Martínez-Rubio 2019, arXiv 1901.08428)."""
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
-from longreach.remedies.anatomy import Layer, become_ours, recurrent_layers
-from longreach.remedies.remedy import Remedy, remember
+from longreach.remedies.anatomy import become_ours, recurrent_layers
+from longreach.remedies.remedy import Remedy, remember_weights
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -30,14 +30,11 @@ def orthogonal(module: M) -> M:
     for layer in recurrent_layers(module, "orthogonal", "rnn"):
         if parametrize.is_parametrized(layer):
             continue
-        kind = type(layer)
-        if isinstance(layer, nn.RNNBase):
-            become_ours(layer, "orthogonal")
-        kept = {name: own.detach().clone() for name, own in layer.named_parameters(recurse=False)}
-        remember(layer, "orthogonal", _release, (kind, kept))
-        for name in [name for name in kept if name.startswith("weight_hh")]:
+        remember_weights(layer, "orthogonal")
+        become_ours(layer, "orthogonal")
+        for name in [name for name in layer._parameters if name.startswith("weight_hh")]:
             with torch.no_grad():
-                getattr(layer, name).copy_(nearest_orthogonal(kept[name]))
+                getattr(layer, name).copy_(nearest_orthogonal(getattr(layer, name)))
             parametrizations.orthogonal(layer, name, orthogonal_map="matrix_exp")
     return module
 
@@ -46,18 +43,6 @@ def nearest_orthogonal(square: Tensor) -> Tensor:
     """The polar factor U Vᵀ of U Σ Vᵀ (Higham 1986, SIAM J. Sci. Stat. Comput. 7:1160-1174)."""
     u, _, v = torch.linalg.svd(square.double())
     return (u @ v).to(square)
-
-
-@torch.no_grad()
-def _release(layer: Layer, kept: tuple[type, dict[str, Tensor]]) -> None:
-    kind, weights = kept
-    for name in [name for name in weights if name.startswith("weight_hh")]:
-        parametrize.remove_parametrizations(layer, name)
-    layer.__class__ = kind
-    held: dict[str, Any] = layer._parameters
-    layer._parameters = {name: held[name] for name in weights} | held  # torch puts a weight back at the end
-    for name, before in weights.items():
-        held[name].copy_(before)
 
 
 REMEDY = Remedy(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from longreach.errors import NotApplicable
-from longreach.remedies.remedy import Moment, Remedy, applied
+from longreach.remedies.remedy import Remedy, applied
 
 OWN = ("torch", "longreach")
 
@@ -54,14 +54,14 @@ class Treatment:
 
     def __init__(self, remedies: Sequence[Remedy], told: Told):
         self._remedies, self._told = remedies, told
-        for remedy in self._at("process"):
-            remedy.verb(None)
+        for remedy in remedies:
+            if remedy.moment == "process":
+                remedy.verb(None)
 
     def before(self, params: Any) -> Any:
         """Treat the modules that own these parameters; gives the parameters that the optimizer is to take."""
         self._told.made(*_caller())
-        of_modules = self._at("module")
-        if not of_modules:
+        if not any(remedy.moment == "module" for remedy in self._remedies):
             return params
         groups = _materialised(params)
         models = _owners([own for group in groups for own in group["params"]])
@@ -69,8 +69,7 @@ class Treatment:
             return groups
         before = _Holdings(groups, models)
         try:
-            for remedy in of_modules:
-                _apply(remedy, models)
+            treat_modules(self._remedies, models)
         except NotApplicable as refusal:
             self._told.refused(str(refusal))
             raise
@@ -78,11 +77,7 @@ class Treatment:
 
     def after(self, optimizer: Optimizer) -> None:
         """Treat the optimizer."""
-        for remedy in self._at("optimizer"):
-            remedy.verb(optimizer)
-
-    def _at(self, moment: Moment) -> list[Remedy]:
-        return [remedy for remedy in self._remedies if remedy.moment == moment]
+        treat_optimizer(self._remedies, optimizer)
 
 
 def _wrap_init(kind: type[Optimizer], treatment: Treatment) -> None:
@@ -112,10 +107,25 @@ def _caller() -> tuple[str, int]:
     return frame.f_code.co_filename, frame.f_lineno
 
 
-def _apply(remedy: Remedy, models: Iterable[nn.Module]) -> None:
-    """To all models that it fits; at least to one."""
+def treat_modules(remedies: Iterable[Remedy], models: Sequence[nn.Module]) -> None:
+    """Those of modules, each to all models that it fits.
+
+    Raises  NotApplicable if a remedy fits none of them
+    """
+    for remedy in remedies:
+        if remedy.moment == "module":
+            _apply(remedy, models)
+
+
+def treat_optimizer(remedies: Iterable[Remedy], optimizer: Optimizer) -> None:
+    """Those of optimizers, each."""
+    for remedy in remedies:
+        if remedy.moment == "optimizer":
+            remedy.verb(optimizer)
+
+
+def _apply(remedy: Remedy, models: Sequence[nn.Module]) -> None:
     refusals = []
-    models = list(models)
     for model in models:
         if remedy.name in applied(model):  # where another optimizer of its parameters was made
             continue

@@ -7,7 +7,7 @@ import torch
 from torch.optim import Optimizer
 
 from longreach.remedies.apart import apart
-from longreach.remedies.remedy import Remedy, applied, remember
+from longreach.remedies.remedy import Remedy, applied, remember_hooks
 
 Opt = TypeVar("Opt", bound=Optimizer)
 
@@ -37,12 +37,8 @@ def random_steps(optimizer: Opt, *, draw: int = 0) -> Opt:
                 if own.grad is not None:
                     own.grad.mul_(factor)
 
-    remember(optimizer, "random-steps", _release, optimizer.register_step_pre_hook(scale))
+    remember_hooks(optimizer, "random-steps", optimizer.register_step_pre_hook(scale))
     return optimizer
-
-
-def _release(_: Optimizer, hook: Any) -> None:
-    hook.remove()
 
 
 REMEDY = Remedy(

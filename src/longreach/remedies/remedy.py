@@ -1,5 +1,6 @@
 """What a remedy is, and how it is taken back."""
 
+import copy
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,8 +62,8 @@ def remember(target: Any, name: str, restore: Callable[[Any, Any], None], kept: 
 
 
 def applied(target: Any) -> tuple[str, ...]:
-    """Names of the remedies that were applied to a module or optimizer, those of a module's parts included."""
-    return tuple(entry.name for entry, _ in _entries(target))
+    """Names of the remedies that were applied to a module and its parts, or to an optimizer; each once."""
+    return tuple(dict.fromkeys(entry.name for entry, _ in _entries(target)))
 
 
 def undo(target: T) -> T:
@@ -94,3 +95,32 @@ def _put_back(module: nn.Module, weights: dict[str, Tensor]) -> None:
     own = dict(module.named_parameters())
     for name, value in weights.items():
         own[name].copy_(value)
+
+
+def remember_hooks(target: Any, name: str, *hooks: Any) -> None:
+    """After hooks were put on, what torch gave for them: `undo` takes them off."""
+    remember(target, name, _take_off, hooks)
+
+
+def _take_off(_: Any, hooks: tuple[Any, ...]) -> None:
+    for hook in hooks:
+        hook.remove()
+
+
+def remember_structure(module: nn.Module, name: str) -> None:
+    """Before a module's class, options or parts are changed: `undo` puts them back, what was learned in them stays."""
+    held = {key: copy.copy(own) if isinstance(own, (dict, list, set)) else own for key, own in vars(module).items()}
+    remember(module, name, _rebuild, (type(module), held))
+
+
+def _rebuild(module: nn.Module, kept: tuple[type[nn.Module], dict[str, Any]]) -> None:
+    turn_into(module, *kept)
+    module.train(module.training)
+
+
+def turn_into(module: nn.Module, kind: type[nn.Module], held: dict[str, Any]) -> None:
+    """From now on a module is of this class and holds this; its hooks, and whether it is in training, stay its own."""
+    lasting = {key: own for key, own in vars(module).items() if "hook" in key or key == "training"}
+    module.__class__ = kind
+    vars(module).clear()
+    vars(module).update(held | lasting)

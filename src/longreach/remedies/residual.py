@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from longreach.errors import NotApplicable
 from longreach.remedies.blocks import Block, Plain, blocks
-from longreach.remedies.kept import cell_like, recurrent_like, torch_layers
-from longreach.remedies.remedy import Remedy, applied, remember
+from longreach.remedies.kept import cell_like, torch_layers, with_weights
+from longreach.remedies.remedy import Remedy, applied, remember_hooks
 from longreach.remedies.substitute import put_in_place
 
 M = TypeVar("M", bound=nn.Module)
@@ -40,15 +40,10 @@ def residual(module: M) -> M:
             "recurrent layers in one, got none; make hidden layers equally wide, and F.relu an nn.ReLU"
         )
     for layer in layers:
-        put_in_place(layer, recurrent_like(layer, cell_like(layer), residual=True), "residual")
+        put_in_place(layer, with_weights(layer, cell_like(layer), residual=True), "residual")
     if fitting:
-        remember(module, "residual", _release, _Shortcuts(fitting).put_in(module))
+        remember_hooks(module, "residual", *_Shortcuts(fitting).put_in(module))
     return module
-
-
-def _release(_: nn.Module, hooks: list[Any]) -> None:
-    for hook in hooks:
-        hook.remove()
 
 
 class _Shortcuts:

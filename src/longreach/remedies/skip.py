@@ -8,9 +8,8 @@ from torch import nn
 from longreach.errors import ArgumentError
 from longreach.nn import cells
 from longreach.remedies.apart import apart
-from longreach.remedies.kept import Weights, put_around
-from longreach.remedies.remedy import Remedy, applied
-from longreach.remedies.zoneout import nothing_to_wrap
+from longreach.remedies.kept import Weights, wrap_all
+from longreach.remedies.remedy import Remedy
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -36,8 +35,7 @@ def skip(module: M, *, lag: int = 8) -> M:
     """
     if lag < 1:
         raise ArgumentError(f"lag: expected a number of steps, 1 or more, got {lag}")
-    if not put_around(module, cells.Skip, "skip", _settle, lag=lag) and "skip" not in applied(module):
-        raise nothing_to_wrap("skip", module)
+    wrap_all(module, cells.Skip, "skip", _settle, lag=lag)
     return module
 
 

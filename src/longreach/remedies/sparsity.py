@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from longreach.errors import ArgumentError, NotApplicable
 from longreach.remedies.anatomy import activation_of
-from longreach.remedies.remedy import Remedy, applied, remember
+from longreach.remedies.remedy import Remedy, applied, remember_hooks
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -45,12 +45,8 @@ def sparsity(module: M, *, amount: float = 0.1) -> M:
     hooks = [(layer, _penalised_layer) for layer in layers] + [(part, _penalised) for part in rectifiers]
     for part, hook in hooks:
         if "sparsity" not in applied(part):
-            remember(part, "sparsity", _release, part.register_forward_hook(_Penalty(amount, hook)))
+            remember_hooks(part, "sparsity", part.register_forward_hook(_Penalty(amount, hook)))
     return module
-
-
-def _release(_: nn.Module, hook: Any) -> None:
-    hook.remove()
 
 
 class _Penalty:

@@ -19,7 +19,7 @@ from longreach.nn.layers import GRU, LSTM, RNN
 from longreach.nn.recurrent import Recurrent
 from longreach.remedies.anatomy import Layer, kind_of
 from longreach.remedies.apart import apart
-from longreach.remedies.remedy import remember
+from longreach.remedies.remedy import remember_structure
 
 Inner = Recurrent | RNN | GRU | LSTM
 Place = Layer | Recurrent
@@ -107,24 +107,13 @@ def put_in_place(layer: Place, inner: Inner | Cell, name: str) -> None:
     if getattr(layer, "proj_size", 0):
         raise NotApplicable(f"{name}: expected an LSTM without a projection, got proj_size={layer.proj_size}")
     stand_in, holds_steps = cast(Any, layer), isinstance(layer, nn.RNNBase | Recurrent)
-    kept = type(layer), dict(vars(layer))
-    parts = {key: dict(value) for key, value in kept[1].items() if key in ("_parameters", "_buffers", "_modules")}
-    remember(layer, name, _bring_back, (kept[0], {**kept[1], **parts}))
+    remember_structure(layer, name)
     stand_in.entries, stand_in.called = 2 if kind_of_place(layer) == "lstm" else 1, name
     stand_in._parameters, stand_in._buffers, stand_in._modules = {}, {}, {}
     for gone in ("_flat_weights", "_flat_weight_refs", "_flat_weights_names"):
         vars(layer).pop(gone, None)
     stand_in.__class__ = Substitute if holds_steps else StepSubstitute
     stand_in.inner, stand_in._ended = inner.train(layer.training), {}
-
-
-def _bring_back(layer: nn.Module, kept: tuple[type, dict[str, Any]]) -> None:
-    hooks = {key: value for key, value in vars(layer).items() if key.endswith("_hooks")}  # of both lives
-    training = layer.training
-    layer.__class__ = kept[0]
-    vars(layer).clear()
-    vars(layer).update(kept[1] | hooks)
-    layer.train(training)
 
 
 class _Manners(nn.Module):

@@ -14,7 +14,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from longreach.errors import ArgumentError, NotApplicable
 from longreach.remedies.anatomy import recurrent_layers
-from longreach.remedies.remedy import Remedy, remember
+from longreach.remedies.instead import Instead, below
+from longreach.remedies.remedy import Remedy
 
 M = TypeVar("M", bound=nn.Module)
 State = tuple[Tensor, ...]
@@ -51,14 +52,11 @@ def truncated_bptt(module: M, *, k1: int | None = None, k2: int | None = None) -
             f"got {layers[0]}; a loop over cells can detach its state"
         )
     for layer in fitting:
-        own = present = vars(layer).get("forward")
-        while own is not None and not isinstance(own, Truncated):
-            own = getattr(own, "_present", None)  # below another remedy's
-        if own is not None:
-            own.k1, own.k2 = k1, k2
-            continue
-        remember(layer, "truncated-bptt", _release, present)
-        layer.forward = Truncated(layer, present, k1, k2)
+        present = below(layer, Truncated)
+        if present is None:
+            Truncated(layer, k1, k2).put_in("truncated-bptt")
+        else:
+            present.k1, present.k2 = k1, k2
     return module
 
 
@@ -77,12 +75,6 @@ def _fits(layer: nn.RNNBase) -> bool:
     return not layer.bidirectional and not (layer.dropout and layer.num_layers > 1)
 
 
-def _release(layer: nn.RNNBase, present: Any) -> None:
-    del vars(layer)["forward"]
-    if present is not None:
-        layer.forward = present
-
-
 @dataclass
 class _Past:
     """The latest steps of a stream, at most k2, the state before them, and the one behind them, as it was given out."""
@@ -97,18 +89,18 @@ class _Past:
         return all(own.shape == given.shape and torch.equal(own, given) for own, given in pairs)
 
 
-class Truncated:
-    """What a layer does in the place of its own forward; called as that is."""
+class Truncated(Instead):
+    """A forward that sends its gradient back by windows."""
 
-    def __init__(self, layer: nn.RNNBase, present: Any, k1: int | None, k2: int | None):
+    def __init__(self, layer: nn.RNNBase, k1: int | None, k2: int | None):
+        super().__init__(layer)
         self.k1, self.k2 = k1, k2
-        self._layer, self._present = layer, present
         self._past: _Past | None = None
 
     def __call__(self, input: Tensor | PackedSequence, hx: Any = None, **options: Any) -> tuple[Any, Any]:
         """Outputs of all steps, and the state after the last."""
         if not (torch.is_grad_enabled() and self._layer.training):
-            return self._plain(input, hx, **options)
+            return self.plain(input, hx, **options)
         if isinstance(input, PackedSequence) or options.get("resets") is not None:
             return self._unbroken(input, hx, **options)
         lone = input.dim() == 2
@@ -120,17 +112,12 @@ class Truncated:
             output = output.transpose(0, 1)
         return output, self._as_given(state)
 
-    def _plain(self, *given: Any, **options: Any) -> tuple[Any, Any]:
-        if self._present is not None:
-            return self._present(*given, **options)
-        return type(self._layer).forward(self._layer, *given, **options)
-
     def _unbroken(self, input: Tensor | PackedSequence, hx: Any, **options: Any) -> tuple[Any, Any]:
         """What cannot be taken apart, as long as it need not be."""
         sequences = len(input.batch_sizes) if isinstance(input, PackedSequence) else input.shape[0]
         if isinstance(input, PackedSequence) and sequences <= (self.k2 or K2) and options.get("resets") is None:
             self._past = None
-            return self._plain(input, hx, **options)
+            return self.plain(input, hx, **options)
         raise NotApplicable(
             "truncated-bptt: expected a tensor without resets, got "
             + ("resets" if options.get("resets") is not None else f"packed sequences of up to {sequences} steps")
@@ -148,7 +135,7 @@ class Truncated:
     def _run(self, x: Tensor, start: State) -> tuple[Tensor, State]:
         """The layer itself: time, batch, feature."""
         steps = x.transpose(0, 1) if self._layer.batch_first else x
-        output, state = self._plain(steps, self._as_given(start))
+        output, state = self.plain(steps, self._as_given(start))
         return output.transpose(0, 1) if self._layer.batch_first else output, state if len(start) > 1 else (state,)
 
     def _as_given(self, state: State) -> Any:

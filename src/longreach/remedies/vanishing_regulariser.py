@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from longreach.errors import ArgumentError, NotApplicable
 from longreach.remedies.anatomy import Layer, activation_of, recurrent_layers
-from longreach.remedies.remedy import Remedy, applied, remember
+from longreach.remedies.remedy import Remedy, applied, remember_hooks
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -67,17 +67,13 @@ def vanishing_regulariser(
     for layer in layers:
         if "vanishing-regulariser" not in applied(layer):
             hook = layer.register_forward_hook(_Regulariser(alpha, normalisation).follow, with_kwargs=True)
-            remember(layer, "vanishing-regulariser", _release, hook)
+            remember_hooks(layer, "vanishing-regulariser", hook)
     return module
 
 
 def _fits(layer: Layer) -> bool:
     single = isinstance(layer, nn.RNNBase) and layer.num_layers == 1 and not layer.bidirectional
     return single and activation_of(layer) in DERIVATIVES
-
-
-def _release(_: nn.Module, hook: Any) -> None:
-    hook.remove()
 
 
 class _Regulariser:

@@ -6,9 +6,8 @@ from torch import nn
 
 from longreach.errors import ArgumentError, NotApplicable
 from longreach.nn import cells
-from longreach.remedies.kept import put_around, torch_layers
-from longreach.remedies.remedy import Remedy, applied
-from longreach.remedies.zoneout import keep, nothing_to_wrap
+from longreach.remedies.kept import torch_layers, wrap_all
+from longreach.remedies.remedy import Remedy
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -37,9 +36,7 @@ def variational_dropout(module: M, *, p_input: float = 0.25, p_state: float = 0.
             f"variational-dropout: expected layers that are given whole sequences, got {steps[0]}, which does not know "
             "where one begins; draw a mask in the script's own loop, and multiply its input and state with it"
         )
-    treated = put_around(module, cells.Variational, "variational-dropout", keep, p_input=p_input, p_state=p_state)
-    if not treated and "variational-dropout" not in applied(module):
-        raise nothing_to_wrap("variational-dropout", module)
+    wrap_all(module, cells.Variational, "variational-dropout", p_input=p_input, p_state=p_state)
     return module
 
 

@@ -9,7 +9,8 @@ from torch.nn.utils.stateless import _reparametrize_module
 
 from longreach.errors import NotApplicable
 from longreach.nn import Recurrent
-from longreach.remedies.remedy import Remedy, applied, remember
+from longreach.remedies.instead import Instead, below
+from longreach.remedies.remedy import Remedy
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -36,24 +37,13 @@ def wider(module: M) -> M:
             f"with {'all of them in float64' if layers else 'none'}; the loop over a cell can be written in float64"
         )
     for layer in fitting:
-        present = vars(layer).get("forward")
-        if not isinstance(present, Wider) and "wider" not in applied(layer):
-            remember(layer, "wider", _release, present)
-            layer.forward = Wider(layer, present)
+        if below(layer, Wider) is None:
+            Wider(layer).put_in("wider")
     return module
 
 
-def _release(layer: nn.Module, present: Any) -> None:
-    del vars(layer)["forward"]
-    if present is not None:
-        layer.forward = present
-
-
-class Wider:
-    """What a layer does in the place of its own forward; called as that is."""
-
-    def __init__(self, layer: nn.Module, present: Any):
-        self._layer, self._present = layer, present
+class Wider(Instead):
+    """A forward in a wider type."""
 
     def __call__(self, input: Tensor | PackedSequence, state: Any = None, **options: Any) -> tuple[Any, Any]:
         """Outputs of all steps, and the state after the last."""
@@ -66,14 +56,9 @@ class Wider:
         weights = {name: own.to(wide) for name, own in layer.named_parameters()}
         with torch.autocast(device, enabled=False), _reparametrize_module(layer, weights):
             _list_weights(layer)
-            result = self._plain(_as(wide, input), _as(wide, state), **options)
+            result = self.plain(_as(wide, input), _as(wide, state), **options)
         _list_weights(layer)
         return _as(narrow, result)
-
-    def _plain(self, *given: Any, **options: Any) -> tuple[Any, Any]:
-        if self._present is not None:
-            return self._present(*given, **options)
-        return type(self._layer).forward(self._layer, *given, **options)
 
 
 def _list_weights(layer: nn.Module) -> None:

@@ -4,10 +4,10 @@ from typing import TypeVar
 
 from torch import nn
 
-from longreach.errors import ArgumentError, NotApplicable
+from longreach.errors import ArgumentError
 from longreach.nn import cells
-from longreach.remedies.kept import put_around
-from longreach.remedies.remedy import Remedy, applied
+from longreach.remedies.kept import wrap_all
+from longreach.remedies.remedy import Remedy
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -28,21 +28,8 @@ def zoneout(module: M, *, rate: float = 0.1) -> M:
     """
     if not 0 <= rate <= 1:
         raise ArgumentError(f"rate: expected a share between 0 and 1, got {rate}")
-    if not put_around(module, cells.Zoneout, "zoneout", keep, rate=rate) and "zoneout" not in applied(module):
-        raise nothing_to_wrap("zoneout", module)
+    wrap_all(module, cells.Zoneout, "zoneout", rate=rate)
     return module
-
-
-def keep(_cell: object, _weights: object) -> None:
-    """Nothing to settle: the wrapper has no weights of its own."""
-
-
-def nothing_to_wrap(verb: str, module: nn.Module) -> NotApplicable:
-    """For a model without recurrent layers."""
-    return NotApplicable(
-        f"{verb}: expected an RNN, GRU or LSTM, its cell, or a model that holds one, got {type(module).__name__}, "
-        "which has none without a projection; a network that multiplies its state with a weight of its own is not seen"
-    )
 
 
 REMEDY = Remedy(
