@@ -43,7 +43,11 @@ def test_data_are_for_the_user_to_mend():
 @pytest.mark.parametrize(
     ("changes", "words", "remedies"),
     [
-        ({"direction": "forward"}, "grew too large inside the network", ("clip-norm", "clip-auto", "layer-norm")),
+        (
+            {"direction": "forward"},
+            "grew too large inside the network",
+            ("clip-norm", "clip-auto", "guard", "layer-norm"),
+        ),
         ({"cause": "weights"}, "an update before it was too large", ("clip-norm", "clip-auto")),
         ({"cause": "weights", "step": 0}, "initialised or loaded", ()),
         ({"cause": "unknown"}, "could not be told", ()),

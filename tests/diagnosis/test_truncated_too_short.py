@@ -35,6 +35,7 @@ def test_the_whole_finding():
                 "would_do": 128,
                 "seen": 160,
             },
+            remedies=("truncated-bptt",),
         ),
     )
 

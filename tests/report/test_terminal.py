@@ -80,11 +80,13 @@ longreach  train.py
   less beyond: the weights hardly hear of that input, however long they train.
 
   what may help
-    orthogonal-init   start with weights that keep a gradient's size
-    lstm              use LSTM cells, whose memory passes a gradient on whole
-    gru               use GRU cells, whose gates can pass a gradient on whole
-    skip              add connections that jump over many steps at once
-    linear-recurrent  use layers that are linear in time, made to remember
+    identity-init      start by copying the state from step to step
+    orthogonal-init    start with weights that keep a gradient's size
+    linear-recurrent   use layers that are linear in time, made to remember
+    lstm               use LSTM cells, whose memory passes a gradient on whole
+    gru                use GRU cells, whose gates can pass a gradient on whole
+    skip               add connections that jump over many steps at once
+    leaky-integration  let each unit move only a small part of the way
 
   tested    384 sequences, p = 0.0004 over all lags together (level 1%);
             smallest effect it would have found: 8% of the error
@@ -155,7 +157,7 @@ longreach  train.py
     clip-norm            limit the size of each update
     clip-state-gradient  limit the gradient at every step of its way back
     orthogonal-init      start with weights that keep a gradient's size
-    truncated-bptt       send gradients back a fixed number of steps only
+    truncated-bptt       send gradients back by windows of steps that overlap
 
   also  NaN or infinity   LR401, critical, in encoder.rnn
   The first infinity appeared at training step 312, on the way back, at time

@@ -267,7 +267,7 @@ def _verdict(page: Page, diagnosis: Diagnosis) -> None:
     _finding(page, "verdict", same)
     if gravest.remedies:
         page.line(("  what may help", "strong"))
-        size = min(20, max(len(remedy) for remedy in gravest.remedies))
+        size = min(24, max(len(remedy) for remedy in gravest.remedies))
         for remedy in gravest.remedies:
             first = f"    {_fitted(safe(remedy), size)}  "
             page.paragraph(REMEDIES.get(remedy, ""), first=first, label="plain", style="label")
