@@ -88,7 +88,7 @@ def treat(
         int, typer.Option(help="Every run ends after so many optimizer steps, or with the script.")
     ] = 1000,
     seeds: Annotated[int, typer.Option(help="Pairs of runs that the proof rests on.")] = 5,
-    jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: one for each core.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: one for each core, or GPU.")] = None,
     remedies: Annotated[
         str,
         typer.Option(metavar="A,B+C", help="What to try, B and C together; default: what the diagnosis prescribes."),

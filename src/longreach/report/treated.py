@@ -1,5 +1,6 @@
 """What `longreach treat` says at the end."""
 
+from statistics import median
 from typing import TYPE_CHECKING
 
 from longreach.report.words import safe
@@ -55,7 +56,7 @@ def _reach(found: "Treated") -> str:
     if not before or not after:
         return ""
     need = "" if found.need is None else f", need {found.need}"
-    return f"Reach {sorted(before)[len(before) // 2]:.0f} -> {sorted(after)[len(after) // 2]:.0f}{need}."
+    return f"Reach {median(before):.0f} -> {median(after):.0f}{need}."
 
 
 def _patch(found: "Treated") -> str:

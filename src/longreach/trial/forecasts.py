@@ -12,6 +12,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import torch
+import torch.distributed as dist
+
 from longreach.remedies.outside import Told, Treatment
 from longreach.remedies.remedy import Remedy
 
@@ -40,6 +43,8 @@ class Forecasts(Treatment):
         if self._made:
             return super().before(params)
         self._made = True
+        if torch.cuda.is_initialized() or (dist.is_available() and dist.is_initialized()):
+            os._exit(0)  # neither outlives a fork: `Runs.forecast` starts the script anew for each course
         params = params if isinstance(params, (list, dict)) else list(params)  # a generator serves one copy only
         for name, remedies in self._courses.items():
             for stream in (sys.stdout, sys.stderr):

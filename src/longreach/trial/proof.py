@@ -245,7 +245,8 @@ class Proof:
             return arm.name, f"{before:.2g}", str(len(seeds)), "", *costs, reach, ""
         one = self.against(self.control, arm)
         moved = f"{before:.2g}->{after:.2g}"
-        return arm.name, moved, f"{one.better}/{len(seeds)}", _interval(one), *costs, reach, self.verdict(arm)
+        name = "random change" if arm is self.random else arm.name
+        return name, moved, f"{one.better}/{len(seeds)}", _interval(one), *costs, reach, self.verdict(arm)
 
 
 HEADINGS = ("arm", "loss", "better", "effect", "time", "mem", "reach", "")

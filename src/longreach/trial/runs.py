@@ -156,6 +156,11 @@ class Runs:
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
             self._process(Orders(str(place), 1.0, seed=0, steps=1, forecasts=tuple(courses)), place)
+            for name in courses:
+                if not (place / name).is_dir():  # it could not fork
+                    (place / name).mkdir()
+                    orders = Orders(str(place / name), 1.0, apply=tuple(name.split("+")), seed=0, steps=1)
+                    self._process(orders, place / name)
             (place / RESULT).write_text("{}")
         nothing = _Ended(0, 0.0, 0.0)
         return {name: self._result(name, 0, place / name, nothing) for name in courses if (place / name).is_dir()}

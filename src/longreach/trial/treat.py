@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 
+import torch
+
 from longreach import __version__, launch, ranks
 from longreach.diagnosis import Diagnosis
 from longreach.errors import ArgumentError, RunFolderError, ScriptError
@@ -111,8 +113,11 @@ class Trial:
     def arm(self, name: str) -> Arm:
         """All that is known of an arm."""
         found = sorted((seed, result) for (arm, seed), result in self.results.items() if arm == name)
+        crashes = [result.failed for _, result in found if result.failed]
         if name in self.refusals:
             return Arm(name, (), self.refusals[name])
+        if crashes and len(crashes) == len(found) and name != CONTROL:  # what the script cannot take is no failure
+            return Arm(name, (), f"the script raises with it: {crashes[0]}")
         return Arm(name, tuple(_outcome(result) for _, result in found))
 
 
@@ -140,7 +145,7 @@ def treat(
     script    path of a file, or with `module` what `python -m` would run; then its own arguments
     steps     every run ends after so many optimizer steps, or when the script does
     seeds     pairs of runs that the proof rests on
-    jobs      runs at a time; None: one for each core
+    jobs      runs at a time; None: one for each core, or for each GPU where there are any
     remedies  courses to try, "identity-init+clip-auto"; none: those that the diagnosis prescribes
     metric    "loss", or the name of a number that the script prints
     in_place  run in the working folder itself, not in copies of it
@@ -151,7 +156,7 @@ def treat(
     """
     _check(script, module, steps, seeds, jobs, remedies)
     home, cores = Path.cwd(), _cores()
-    jobs = jobs or cores
+    jobs = jobs or (torch.cuda.device_count() if torch.cuda.is_available() else cores)
     if not in_place:
         copies.check(home)
     plan = _plan(script, arguments, module, steps, metric, home)
