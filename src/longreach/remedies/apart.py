@@ -12,7 +12,15 @@ from longreach.probes.randomness import untouched_randomness
 @contextmanager
 def apart(name: str) -> Iterator[None]:
     """Within, torch draws from a seed made of the script's own seed and of `name`; afterwards nothing was drawn."""
-    seed = (torch.initial_seed() * 0x9E3779B97F4A7C15 + zlib.crc32(name.encode())) % 2**63
     with untouched_randomness():
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(_seed(name))
         yield
+
+
+def generator_apart(name: str) -> torch.Generator:
+    """For what is drawn at every step: a generator of that seed, on the CPU."""
+    return torch.Generator().manual_seed(_seed(name))
+
+
+def _seed(name: str) -> int:
+    return (torch.initial_seed() * 0x9E3779B97F4A7C15 + zlib.crc32(name.encode())) % 2**63

@@ -19,7 +19,7 @@ from longreach.nn import Recurrent
 from longreach.nn.cell import Step
 from longreach.nn.gates import GateWrapper
 from longreach.remedies.anatomy import activation_of, kind_of
-from longreach.remedies.apart import apart
+from longreach.remedies.apart import generator_apart
 from longreach.remedies.kept import put_around
 from longreach.remedies.remedy import Remedy, applied, remember_hooks
 
@@ -82,8 +82,7 @@ class Noise:
     """Standard normal numbers, drawn apart from the script's."""
 
     def __init__(self):
-        with apart("fast-dropout"):
-            self._generator = torch.Generator().manual_seed(torch.initial_seed())
+        self._generator = generator_apart("fast-dropout")
 
     def sample(self, of: Moments) -> Tensor:
         """One number of each."""

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import torch
 from torch.optim import Optimizer
 
-from longreach.remedies.apart import apart
+from longreach.remedies.apart import generator_apart
 from longreach.remedies.remedy import Remedy, applied, remember_hooks
 
 Opt = TypeVar("Opt", bound=Optimizer)
@@ -27,8 +27,7 @@ def random_steps(optimizer: Opt, *, draw: int = 0) -> Opt:
     """
     if "random-steps" in applied(optimizer):
         return optimizer
-    with apart(f"random-steps {draw}"):
-        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+    generator = generator_apart(f"random-steps {draw}")
 
     def scale(optimizer: Optimizer, *_: Any) -> None:
         factor = math.exp(math.log(WIDEST) * (2 * torch.rand((), generator=generator).item() - 1))

@@ -1,11 +1,12 @@
 """Variational dropout (Gal & Ghahramani 2016, arXiv 1512.05287)."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 
 from longreach.errors import ArgumentError, NotApplicable
 from longreach.nn import cells
+from longreach.remedies.apart import generator_apart
 from longreach.remedies.kept import torch_layers, wrap_all
 from longreach.remedies.remedy import Remedy
 
@@ -36,7 +37,12 @@ def variational_dropout(module: M, *, p_input: float = 0.25, p_state: float = 0.
             f"variational-dropout: expected layers that are given whole sequences, got {steps[0]}, which does not know "
             "where one begins; draw a mask in the script's own loop, and multiply its input and state with it"
         )
-    wrap_all(module, cells.Variational, "variational-dropout", p_input=p_input, p_state=p_state)
+    options: dict[str, Any] = {
+        "p_input": p_input,
+        "p_state": p_state,
+        "generator": generator_apart("variational-dropout"),
+    }
+    wrap_all(module, cells.Variational, "variational-dropout", **options)
     return module
 
 

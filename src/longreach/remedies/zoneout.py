@@ -6,6 +6,7 @@ from torch import nn
 
 from longreach.errors import ArgumentError
 from longreach.nn import cells
+from longreach.remedies.apart import generator_apart
 from longreach.remedies.kept import wrap_all
 from longreach.remedies.remedy import Remedy
 
@@ -28,7 +29,7 @@ def zoneout(module: M, *, rate: float = 0.1) -> M:
     """
     if not 0 <= rate <= 1:
         raise ArgumentError(f"rate: expected a share between 0 and 1, got {rate}")
-    wrap_all(module, cells.Zoneout, "zoneout", rate=rate)
+    wrap_all(module, cells.Zoneout, "zoneout", rate=rate, generator=generator_apart("zoneout"))
     return module
 
 

@@ -22,17 +22,25 @@ class Variational(GateWrapper):
     Cost       one product with W_ih more at each step, and a loop: no fused form
 
     p_input, p_state   shares that are dropped
+    generator          what masks are drawn from; None: torch's own
     inner, options     the cell, one with gates, and what else it is built with
     """
 
     def __init__(
-        self, input_size: int, hidden_size: int, *, p_input: float = 0.25, p_state: float = 0.25, **options: Any
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        p_input: float = 0.25,
+        p_state: float = 0.25,
+        generator: torch.Generator | None = None,
+        **options: Any,
     ):
         for name, p in (("p_input", p_input), ("p_state", p_state)):
             if not 0 <= p < 1:
                 raise ArgumentError(f"{name}: expected a share, 0 <= {name} < 1, got {p}")
         super().__init__(input_size, hidden_size, **options)
-        self.p_input, self.p_state = p_input, p_state
+        self.p_input, self.p_state, self.generator = p_input, p_state, generator
 
     def step(self, x: Tensor, state: State) -> State:
         """The inner cell's; one step that is taken alone, without `begin`, knows of no masks."""
@@ -47,8 +55,8 @@ class Variational(GateWrapper):
         if not self.training:
             return self
         inner = self.inner
-        of_input = _mask(like.new_empty(batch, inner.input_size), self.p_input)
-        of_state = _mask(like.new_empty(batch, self.hidden_size), self.p_state)
+        of_input = self._mask(like.new_empty(batch, inner.input_size), self.p_input)
+        of_state = self._mask(like.new_empty(batch, self.hidden_size), self.p_state)
 
         def step(x: Tensor, state: State) -> State:
             from_x = inner.project(x * of_input[: len(x)])
@@ -56,10 +64,10 @@ class Variational(GateWrapper):
 
         return step
 
+    def _mask(self, like: Tensor, p: float) -> Tensor:
+        own = like if self.generator is None else like.to(self.generator.device)
+        return own.bernoulli_(1 - p, generator=self.generator).to(like.device) / (1 - p)
+
     def extra_repr(self) -> str:
         """The shares."""
         return f"p_input={self.p_input}, p_state={self.p_state}"
-
-
-def _mask(like: Tensor, p: float) -> Tensor:
-    return torch.empty_like(like).bernoulli_(1 - p) / (1 - p)

@@ -23,6 +23,7 @@ class Zoneout(Wrapper):
 
     rate             one, or one for each entry that the inner cell names, for an LSTM (rate of h, rate of c): the paper
                      has (0.05, 0.5) for characters, 0.15 for permuted MNIST
+    generator        what d is drawn from; None: torch's own
     inner, options   the cell, and what else it is built with
     """
 
@@ -33,9 +34,11 @@ class Zoneout(Wrapper):
         *,
         inner: Callable[..., Cell],
         rate: float | tuple[float, ...] = 0.1,
+        generator: torch.Generator | None = None,
         **options: Any,
     ):
         super().__init__(inner, input_size, hidden_size, **options)
+        self.generator = generator
         self.rates = rate if isinstance(rate, tuple) else (rate,) * len(self.names)
         if len(self.rates) != len(self.names) or not all(0 <= one <= 1 for one in self.rates):
             expected = f"a share between 0 and 1, or one for each of {', '.join(self.names)}"
@@ -50,7 +53,9 @@ class Zoneout(Wrapper):
     def _mixed(self, rate: float, old: Tensor, new: Tensor) -> Tensor:
         if not self.training:
             return rate * old + (1 - rate) * new
-        return torch.where(torch.rand(old.shape, device=old.device) < rate, old, new)
+        place = old.device if self.generator is None else self.generator.device
+        drawn = torch.rand(old.shape, generator=self.generator, device=place)
+        return torch.where(drawn.to(old.device) < rate, old, new)
 
     def extra_repr(self) -> str:
         """The rates."""
