@@ -33,7 +33,7 @@ args = parser.parse_args()
 KINDS, COPIED = 4, 3
 INPUTS = {"adding": 2, "first": KINDS, "copying": KINDS + 2}[args.task]
 OUTPUTS = {"adding": 1, "first": KINDS, "copying": KINDS}[args.task]
-LENGTH = args.length or {"adding": 100, "first": 100, "copying": 60}[args.task]
+LENGTH = args.length or {"adding": 200, "first": 100, "copying": 60}[args.task]
 
 
 def adding():
