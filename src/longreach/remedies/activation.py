@@ -116,4 +116,5 @@ def _new_slopes(layer: Any) -> dict[str, nn.Parameter]:
     if isinstance(layer, nn.RNNBase):
         names = [of_place[0].replace("weight_ih", "slope") for of_place in layer._all_weights]
     like = next(layer.parameters())
-    return {name: nn.Parameter(torch.full_like(like.detach().flatten()[:1], PRELU_START)) for name in names}
+    start = torch.full_like(like.detach().flatten()[:1], PRELU_START)
+    return {name: nn.Parameter(start.clone(), requires_grad=like.requires_grad) for name in names}

@@ -1,6 +1,8 @@
 """The parts of recurrent layers, by the names that the literature gives them."""
 
+from collections import Counter
 from collections.abc import Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -71,16 +73,20 @@ def weights(layer: Layer, start: str) -> Iterator[Tensor]:
     return (own for name, own in layer.named_parameters(recurse=False) if name.startswith(start))
 
 
-def squares(layer: Layer, gate: str | None = None) -> list[Tensor]:
-    """The square blocks of the recurrent weights, [H, H], of one gate or of all; views that can be written to.
+def check_parameters(layer: nn.Module, verb: str) -> None:
+    """Weights that are computed from others have no start of their own.
 
-    Raises  NotApplicable where the weights are computed from others: they have no start of their own
+    Raises  NotApplicable where there are such
     """
     if parametrize.is_parametrized(layer):
         raise NotApplicable(
-            "layer: expected recurrent weights that are parameters, got some that are computed from others, as after "
-            "orthogonal; apply what starts them first"
+            f"{verb}: expected recurrent weights that are parameters, got some that are computed from others, as after "
+            "orthogonal or weight_norm; apply what starts them first"
         )
+
+
+def squares(layer: Layer, gate: str | None = None) -> list[Tensor]:
+    """The square blocks of the recurrent weights, [H, H], of one gate or of all; views that can be written to."""
     names = GATES[kind_of(layer)]
     blocks = [weight.detach().chunk(len(names)) for weight in weights(layer, "weight_hh")]
     return [block for of_place in blocks for name, block in zip(names, of_place, strict=True) if gate in (None, name)]
@@ -109,6 +115,25 @@ Plain = nn.Linear | nn.modules.conv._ConvNd
 
 
 def plain_layers(module: nn.Module) -> list[Plain]:
-    """All Linear and convolution layers within a module that are not part of a recurrent one."""
+    """All Linear and convolution layers within a module that are not part of a recurrent one.
+
+    Left out is what has no weight of its own, to be started: one that is computed, or that two layers share.
+    """
     inner = {id(part) for layer in module.modules() if isinstance(layer, Layer) for part in layer.modules()}
-    return [part for part in module.modules() if isinstance(part, Plain) and id(part) not in inner]
+    found = [part for part in module.modules() if isinstance(part, Plain) and id(part) not in inner]
+    return unshared([part for part in found if "weight" in part._parameters])
+
+
+P = TypeVar("P", bound=nn.Module)
+
+
+def unshared(layers: list[P]) -> list[P]:
+    """Those of the layers none of whose parameters another of them holds."""
+    held = Counter(id(own) for layer in layers for own in layer.parameters())
+    return [layer for layer in layers if all(held[id(own)] == 1 for own in layer.parameters())]
+
+
+@torch.no_grad()
+def start_orthogonal(weight: Tensor, gain: float = 1.0) -> None:
+    """Random and orthogonal, times a gain; drawn in float64 on the CPU: there is no QR decomposition of half floats."""
+    weight.copy_(nn.init.orthogonal_(torch.empty(weight.shape, dtype=torch.float64), gain))

@@ -10,11 +10,12 @@ from longreach.errors import ArgumentError
 from longreach.nn import cells
 from longreach.remedies.blocks import Plain
 from longreach.remedies.norms import put_norms
-from longreach.remedies.remedy import Remedy
+from longreach.remedies.remedy import Remedy, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
 
+@wholly
 def batch_norm(module: M, *, max_length: int = 200) -> M:
     """Before every activation, give each unit the mean 0 and the variance 1 over the batch, then a gain and a bias.
 

@@ -11,11 +11,12 @@ from longreach.nn.accelerating import OURS
 from longreach.nn.cell import Cell, entries, rebuilt
 from longreach.nn.layers import GRU, LSTM, RNN
 from longreach.remedies.anatomy import become_ours
-from longreach.remedies.remedy import Remedy, applied, remember_hooks
+from longreach.remedies.remedy import Remedy, applied, remember_hooks, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
 
+@wholly
 def clip_state_gradient(module: M, *, max_norm: float = 1.0) -> M:
     """Limit ‖∂L/∂hₜ‖, for each sequence, as step t + 1 sends it back to step t: (h, c) together where there is a c.
 

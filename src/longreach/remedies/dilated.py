@@ -11,11 +11,12 @@ from longreach.nn import cells
 from longreach.nn.cell import entries
 from longreach.nn.cells.delayed import Delayed
 from longreach.remedies.kept import wrap_all
-from longreach.remedies.remedy import Remedy
+from longreach.remedies.remedy import Remedy, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
 
+@wholly
 def dilated(module: M, *, lag: int = 8) -> M:
     """Let every step of every recurrent layer go on from the state `lag` steps back: hₜ = cell(xₜ, hₜ₋ₖ).
 

@@ -5,11 +5,12 @@ from typing import TypeVar
 from torch import nn
 
 from longreach.remedies.activation import put_activation
-from longreach.remedies.remedy import Remedy
+from longreach.remedies.remedy import Remedy, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
 
+@wholly
 def elu(module: M) -> M:
     """f(x) = x for x > 0, else exp(x) - 1,
     in the place of other activations, in recurrent layers without gates and between plain layers.

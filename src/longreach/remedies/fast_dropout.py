@@ -21,7 +21,7 @@ from longreach.nn.gates import GateWrapper
 from longreach.remedies.anatomy import activation_of, kind_of
 from longreach.remedies.apart import generator_apart
 from longreach.remedies.kept import put_around
-from longreach.remedies.remedy import Remedy, applied, remember_hooks
+from longreach.remedies.remedy import Remedy, applied, remember_hooks, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -90,6 +90,7 @@ class Noise:
         return of.mean + of.variance.clamp(min=LEAST).sqrt() * drawn.to(of.mean.device)
 
 
+@wholly
 def fast_dropout(module: M, *, p: float = 0.2) -> M:
     """In training, drop a share p of hidden units, by the mean and the variance that this gives to the next sums.
 

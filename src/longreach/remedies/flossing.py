@@ -17,8 +17,9 @@ from longreach.errors import ArgumentError, NotApplicable
 from longreach.nn import Recurrent, cells
 from longreach.nn.gates import GateCell
 from longreach.remedies.adam import Adam
+from longreach.remedies.anatomy import unshared
 from longreach.remedies.first_forward import at_first_forward
-from longreach.remedies.remedy import Remedy, remember_weights
+from longreach.remedies.remedy import Remedy, remember_weights, wholly
 from longreach.spectrum.lyapunov import frame
 from longreach.spectrum.orbit import Orbit, orbits
 
@@ -31,6 +32,7 @@ GROWN = 0.3  # ln of how much a gradient may have grown where it is cut, in chao
 CLOSE = 0.2  # λ · steps at which it stops: a gradient changes by a fifth on the way
 
 
+@wholly
 def flossing(module: M, *, count: int = 16, updates: int = 50) -> M:
     """Before training, move the `count` largest Lyapunov exponents λᵢ of every recurrent layer to 0.
 
@@ -64,6 +66,11 @@ def readers(module: nn.Module, verb: str) -> list[Reader]:
         raise NotApplicable(
             f"{verb}: expected an RNN, GRU or LSTM that reads whole sequences, or a model that holds one, got "
             f"{type(module).__name__}, which has none; of a cell that is called step by step the inputs are not known"
+        )
+    if len(unshared(found)) < len(found):
+        raise NotApplicable(
+            f"{verb}: expected recurrent layers with weights of their own, got some that two layers share; what suits "
+            "the one does not suit the other"
         )
     for part in found:
         if any(parametrize.is_parametrized(inner) for inner in part.modules()):

@@ -11,7 +11,7 @@ from longreach.nn import Recurrent
 from longreach.remedies.anatomy import Layer, biases, kind_of, recurrent_layers
 from longreach.remedies.apart import apart
 from longreach.remedies.first_forward import at_first_forward, steps_of
-from longreach.remedies.remedy import Remedy, remember_weights
+from longreach.remedies.remedy import Remedy, remember_weights, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -20,6 +20,7 @@ LEAST = 3  # steps; below, all u are 1
 GATED = {"lstm": ("f", "i"), "gru": ("z",)}  # what keeps the state, and what lets the new in where that is not 1 - it
 
 
+@wholly
 def forget_bias(module: M, *, horizon: int | None = None) -> M:
     """Start the gates of LSTM and GRU so that units forget over 2 to `horizon` steps: the chrono start.
 

@@ -6,12 +6,13 @@ from torch import nn
 
 from longreach.nn import GRU, cells
 from longreach.remedies.anatomy import start_biases
-from longreach.remedies.remedy import Remedy
+from longreach.remedies.remedy import Remedy, wholly
 from longreach.remedies.substitute import put_layers
 
 M = TypeVar("M", bound=nn.Module)
 
 
+@wholly
 def gru(module: M, *, update_bias: float | None = None) -> M:
     """Put a GRU in the place of every RNN: hₜ = z·hₜ₋₁ + (1 - z)·n carries the gradient by z.
 

@@ -6,13 +6,14 @@ import torch
 from torch import nn
 
 from longreach.errors import ArgumentError
-from longreach.remedies.anatomy import activation_of, biases, recurrent_layers, squares
+from longreach.remedies.anatomy import activation_of, biases, check_parameters, recurrent_layers, squares
 from longreach.remedies.relu import relu
-from longreach.remedies.remedy import Remedy, remember_weights
+from longreach.remedies.remedy import Remedy, remember_weights, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
 
+@wholly
 def identity_init(module: M, *, scale: float = 1.0) -> M:
     """Start every recurrent layer without gates from W_hh = scale · I, b = 0, with rectifiers.
 
@@ -32,6 +33,7 @@ def identity_init(module: M, *, scale: float = 1.0) -> M:
             f"scale: expected a number above 0, got {scale}; the paper has 1, and 0.01 for short memory"
         )
     for layer in recurrent_layers(module, "identity-init", "rnn"):
+        check_parameters(layer, "identity-init")
         if activation_of(layer) != "relu":
             relu(layer)
         remember_weights(layer, "identity-init")

@@ -48,10 +48,10 @@ def weights_of(layer: Place) -> list[Weights]:
 
 @torch.no_grad()
 def take(cell: GateCell, given: Weights) -> None:
-    """Give a cell these weights; biases only where it has any."""
+    """Give a cell these weights, frozen where they are; biases only where it has any."""
     for own, value in zip((*cell.weights(), getattr(cell, "slope", None)), given, strict=True):
         if own is not None and value is not None:
-            own.copy_(value)
+            own.copy_(value).requires_grad_(value.requires_grad)
 
 
 def with_weights(layer: Place, cell: Callable[..., GateCell], **options: Any) -> Recurrent | GateCell:

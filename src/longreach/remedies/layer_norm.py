@@ -7,11 +7,12 @@ from torch import nn
 from longreach.nn import cells
 from longreach.remedies.blocks import Plain
 from longreach.remedies.norms import put_norms
-from longreach.remedies.remedy import Remedy
+from longreach.remedies.remedy import Remedy, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
 
+@wholly
 def layer_norm(module: M) -> M:
     """Before every activation, give the sums of each row the mean 0 and the variance 1: g (a - mean) / deviation + b.
 

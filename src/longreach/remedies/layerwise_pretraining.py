@@ -20,7 +20,7 @@ from longreach.remedies.apart import apart
 from longreach.remedies.blocks import Block, blocks
 from longreach.remedies.first_forward import take_off
 from longreach.remedies.kept import torch_layers, weights_of
-from longreach.remedies.remedy import Remedy, applied, remember, remember_weights
+from longreach.remedies.remedy import Remedy, applied, remember, remember_weights, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -31,6 +31,7 @@ ROWS = 64  # of an update, for plain layers
 SEQUENCES, STEPS = 16, 50  # of an update, for recurrent ones
 
 
+@wholly
 def layerwise_pretraining(module: M, *, batches: int = 10, updates: int = 200) -> M:
     """Before training, make each layer know its input: the lowest first, on the batches that the script trains with.
 

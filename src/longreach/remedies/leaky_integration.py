@@ -10,7 +10,7 @@ from longreach.nn import Recurrent, cells
 from longreach.remedies.anatomy import activation_of
 from longreach.remedies.first_forward import at_first_forward, steps_of
 from longreach.remedies.kept import with_weights
-from longreach.remedies.remedy import Remedy
+from longreach.remedies.remedy import Remedy, wholly
 from longreach.remedies.substitute import first_of, places, put_in_place
 
 M = TypeVar("M", bound=nn.Module)
@@ -18,6 +18,7 @@ M = TypeVar("M", bound=nn.Module)
 DEFAULT = 100  # steps, for cells that are called step by step: nobody knows how often
 
 
+@wholly
 def leaky_integration(module: M, *, a: float | None = None) -> M:
     """Make every layer without gates a leaky integrator: hₜ = (1 - a) hₜ₋₁ + a f(W hₜ₋₁ + U xₜ + b).
 

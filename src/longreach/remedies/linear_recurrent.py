@@ -7,16 +7,17 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from longreach.errors import ArgumentError
+from longreach.errors import ArgumentError, NotApplicable
 from longreach.nn import cells
 from longreach.nn.weights import uniform
 from longreach.remedies.apart import apart
-from longreach.remedies.remedy import Remedy
+from longreach.remedies.remedy import Remedy, wholly
 from longreach.remedies.substitute import like, places, put_in_place
 
 M = TypeVar("M", bound=nn.Module)
 
 
+@wholly
 def linear_recurrent(module: M, *, r_min: float = 0.9, r_max: float = 0.999) -> M:
     """Put a linear recurrence in the place of every RNN, GRU and LSTM: uₜ = relu(W xₜ + b), hₜ = λ hₜ₋₁ + γ B uₜ, and
     yₜ = tanh(Re(C hₜ) + c) is shown. λ is complex, one number for each unit, |λ| within [r_min, r_max] at the start.
@@ -37,6 +38,12 @@ def linear_recurrent(module: M, *, r_min: float = 0.9, r_max: float = 0.999) -> 
     if not 0 <= r_min < r_max <= 1:
         raise ArgumentError(f"r_min, r_max: expected 0 <= r_min < r_max <= 1, got {r_min} and {r_max}")
     for layer in places(module, "linear-recurrent"):
+        dtype = next(layer.parameters()).dtype
+        if dtype not in (torch.float32, torch.float64):
+            raise NotApplicable(
+                f"linear-recurrent: expected weights of float32 or float64, got {dtype}, of which no complex numbers "
+                "are made; use torch.autocast"
+            )
         with apart("linear-recurrent"):
             inner = like(layer, BetweenActivations, r_min=r_min, r_max=r_max)
         put_in_place(layer, inner, "linear-recurrent")

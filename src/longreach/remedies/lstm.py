@@ -6,12 +6,13 @@ from torch import nn
 
 from longreach.nn import LSTM, cells
 from longreach.remedies.anatomy import start_biases
-from longreach.remedies.remedy import Remedy
+from longreach.remedies.remedy import Remedy, wholly
 from longreach.remedies.substitute import put_layers
 
 M = TypeVar("M", bound=nn.Module)
 
 
+@wholly
 def lstm(module: M, *, forget_bias: float | None = None) -> M:
     """Put an LSTM in the place of every RNN and GRU: cₜ = f·cₜ₋₁ + i·g carries the gradient by f alone.
 

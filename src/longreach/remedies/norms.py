@@ -53,6 +53,7 @@ def _hand_on_biases(bias_of: Callable[[Any], Tensor], cell: Any, given: Weights)
 def _normalise(layer: nn.Module, verb: str, norm: nn.Module) -> None:
     """From now on what a layer gives goes through `norm`, which is a part of it, named after the verb."""
     attribute = verb.replace("-", "_")
+    norm.requires_grad_(any(own.requires_grad for own in layer.parameters()))
     layer.add_module(attribute, norm.train(layer.training))
     hook = layer.register_forward_hook(partial(_normed, attribute))
     remember(layer, verb, _release, (attribute, hook))

@@ -1,17 +1,18 @@
 """Recurrence that stays orthogonal while it learns (Lezcano-Casado & Martínez-Rubio 2019, arXiv 1901.08428)."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
-from longreach.remedies.anatomy import become_ours, recurrent_layers
-from longreach.remedies.remedy import Remedy, remember_weights
+from longreach.remedies.anatomy import become_ours, check_parameters, recurrent_layers
+from longreach.remedies.remedy import Remedy, remember_weights, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
 
+@wholly
 def orthogonal(module: M) -> M:
     """Keep every W_hh of layers without gates orthogonal throughout training: it neither shrinks nor stretches.
 
@@ -25,18 +26,29 @@ def orthogonal(module: M) -> M:
     Price      a matrix exponential, of order H³, once in a forward pass: not once a step
     Is not     a cure for saturation: W_hh is only one factor of diag(f') W_hh. Such a layer is saved by its state_dict,
                not pickled
-    Raises     NotApplicable where there is no layer without gates: what gates carry is not a matter of W_hh alone
+    Raises     NotApplicable where there is no layer without gates: what gates carry is not a matter of W_hh alone; or
+               where W_hh is computed from other weights already
     """
     for layer in recurrent_layers(module, "orthogonal", "rnn"):
-        if parametrize.is_parametrized(layer):
+        if _is_orthogonal(layer):
             continue
+        check_parameters(layer, "orthogonal")
         remember_weights(layer, "orthogonal")
         become_ours(layer, "orthogonal")
         for name in [name for name in layer._parameters if name.startswith("weight_hh")]:
             with torch.no_grad():
                 getattr(layer, name).copy_(nearest_orthogonal(getattr(layer, name)))
             parametrizations.orthogonal(layer, name, orthogonal_map="matrix_exp")
+        layer.train(layer.training)
     return module
+
+
+def _is_orthogonal(layer: Any) -> bool:
+    """Also where a copy does not know it."""
+    if not parametrize.is_parametrized(layer):
+        return False
+    chains = [chain for name, chain in layer.parametrizations.items() if name.startswith("weight_hh")]
+    return bool(chains) and all(isinstance(chain[0], parametrizations._Orthogonal) for chain in chains)
 
 
 def nearest_orthogonal(square: Tensor) -> Tensor:

@@ -6,13 +6,14 @@ import torch
 from torch import nn
 
 from longreach.errors import ArgumentError, NotApplicable
-from longreach.remedies.anatomy import biases, kind_of, recurrent_layers, squares
+from longreach.remedies.anatomy import biases, check_parameters, kind_of, recurrent_layers, squares, start_orthogonal
 from longreach.remedies.apart import apart
-from longreach.remedies.remedy import Remedy, remember_weights
+from longreach.remedies.remedy import Remedy, remember_weights, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
 
+@wholly
 def orthogonal_init(module: M, *, gain: float = 1.0) -> M:
     """Start every square of W_hh, one for each gate, as `gain` times a random orthogonal matrix; without gates, b = 0.
 
@@ -35,11 +36,11 @@ def orthogonal_init(module: M, *, gain: float = 1.0) -> M:
             "proj_size above 0, whose weights are no squares"
         )
     for layer in layers:
-        blocks = squares(layer)
+        check_parameters(layer, "orthogonal-init")
         remember_weights(layer, "orthogonal-init")
         with torch.no_grad(), apart("orthogonal-init"):
-            for square in blocks:
-                nn.init.orthogonal_(square, gain)
+            for square in squares(layer):
+                start_orthogonal(square, gain)
             for bias in biases(layer) if kind_of(layer) == "rnn" else ():
                 bias.zero_()
     return module

@@ -7,11 +7,12 @@ from torch import nn
 
 from longreach.errors import NotApplicable
 from longreach.remedies.apart import apart
-from longreach.remedies.remedy import Remedy, applied, remember_weights
+from longreach.remedies.remedy import Remedy, applied, remember_weights, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
 
+@wholly
 def random_weights(module: M, *, draw: int = 0) -> M:
     """Shuffle the entries of every weight matrix: the same numbers, each at another place.
 

@@ -5,11 +5,12 @@ from typing import TypeVar
 from torch import nn
 
 from longreach.remedies.activation import put_activation
-from longreach.remedies.remedy import Remedy
+from longreach.remedies.remedy import Remedy, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
 
+@wholly
 def relu(module: M) -> M:
     """f(x) = max(x, 0) in the place of tanh and sigmoid, in recurrent layers without gates and between plain layers.
 

@@ -1,16 +1,21 @@
 """What a remedy is, and how it is taken back."""
 
 import copy
+import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from longreach.errors import NotApplicable
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Moment = Literal["module", "optimizer", "process"]
 
 
@@ -74,15 +79,77 @@ def undo(target: T) -> T:
     Copies and what was loaded from a file do not know what was done to the original. The docstring of each verb tells
     more.
     """
-    for entry, part in reversed(_entries(target)):
-        _treated[part].remove(entry)
-        entry.restore(None if part is _process else part, entry.kept)
+    _undo_since(0, target)
     return target
+
+
+def _undo_since(first: int, target: Any) -> None:
+    for entry, part in reversed(_entries(target)):
+        if entry.order >= first:
+            _treated[part].remove(entry)
+            entry.restore(None if part is _process else part, entry.kept)
 
 
 def _entries(target: Any) -> list[tuple[_Entry, Any]]:
     parts = list(target.modules()) if isinstance(target, nn.Module) else [_process if target is None else target]
     return sorted(((entry, part) for part in parts for entry in _treated.get(part, ())), key=lambda pair: pair[0].order)
+
+
+def wholly(verb: Callable[Concatenate[T, P], T]) -> Callable[Concatenate[T, P], T]:
+    """Of a verb for modules: where it does not fit one part of a model, no part is changed.
+
+    What trains on many devices as one DistributedDataParallel stays one: all have the weights of the first, and what
+    would give it parameters that it does not know is refused. So are weights on the meta device, which are no numbers.
+    """
+    name = verb.__name__.replace("_", "-")
+
+    @functools.wraps(verb)
+    def apply(module: T, *arguments: P.args, **options: P.kwargs) -> T:
+        first, parts = next(_order), list(module.modules()) if isinstance(module, nn.Module) else []
+        if any(own.is_meta for part in parts for own in part.parameters(recurse=False)):
+            raise NotApplicable(
+                f"{name}: expected weights that hold numbers, got some on the meta device; give them memory by "
+                "to_empty, and their start, then apply it"
+            )
+        replicas = [part for part in parts if isinstance(part, DistributedDataParallel)]
+        for replica in replicas:
+            _check_parameters_stay(replica.module, lambda trial: verb(trial, *arguments, **options), name)
+        try:
+            verb(module, *arguments, **options)
+            for replica in replicas:
+                _agree(replica)
+        except Exception:
+            _undo_since(first, module)
+            raise
+        return module
+
+    return apply
+
+
+def _check_parameters_stay(module: nn.Module, verb: Callable[[Any], Any], name: str) -> None:
+    """Found out with a copy: a parameter that was another for a while is lost to DistributedDataParallel."""
+    trial = copy.deepcopy(module)
+    before = _places(trial)
+    try:
+        verb(trial)
+    except NotApplicable:  # perhaps it is another part that it fits
+        return
+    if _places(trial) != before:
+        raise NotApplicable(
+            f"{name}: expected a model before DistributedDataParallel takes its parameters, got one after, and there "
+            "would be others; apply it to the model itself, then wrap that"
+        )
+
+
+def _places(module: nn.Module) -> dict[str, int]:
+    return {name: id(own) for name, own in module.named_parameters()}
+
+
+@torch.no_grad()
+def _agree(replica: DistributedDataParallel) -> None:
+    group: Any = replica.process_group
+    for own in replica.parameters():
+        distributed.broadcast(own, distributed.get_global_rank(group, 0), group)
 
 
 def remember_weights(module: nn.Module, name: str) -> None:

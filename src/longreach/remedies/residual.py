@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from longreach.errors import NotApplicable
 from longreach.remedies.blocks import Block, Plain, blocks
 from longreach.remedies.kept import cell_like, torch_layers, with_weights
-from longreach.remedies.remedy import Remedy, applied, remember_hooks
+from longreach.remedies.remedy import Remedy, applied, remember_hooks, wholly
 from longreach.remedies.substitute import put_in_place
 
 M = TypeVar("M", bound=nn.Module)
 
 
+@wholly
 def residual(module: M) -> M:
     """Add the input of each block to its output, x + f(x), wherever both have the same shape.
 

@@ -6,16 +6,17 @@ import torch
 from torch import nn
 
 from longreach.errors import NotApplicable
-from longreach.remedies.anatomy import plain_layers
+from longreach.remedies.anatomy import plain_layers, start_orthogonal
 from longreach.remedies.apart import apart
 from longreach.remedies.first_forward import at_first_forward
-from longreach.remedies.remedy import Remedy, remember_weights
+from longreach.remedies.remedy import Remedy, remember_weights, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
 FEW = 2  # layers: one has no depth
 
 
+@wholly
 def scaled_init(module: M) -> M:
     """Start every Linear and convolution layer with orthogonal weights, then scale it by the first batch of training.
 
@@ -32,7 +33,8 @@ def scaled_init(module: M) -> M:
     Twice      is the same as once
     Undo       the weights from before it
     Price      every such layer is called twice in the first pass
-    Leaves     recurrent layers, see orthogonal_init; scale and shift of layers that normalise
+    Leaves     recurrent layers, see orthogonal_init; scale and shift of layers that normalise; weights that two layers
+               share, or that are computed
     Is not     exact for a layer without a bias, whose mean stays; nor for one that is called many times a pass, as in a
                loop over time that is written by hand: its first call counts. Processes that train together each see
                their own batch: broadcast the weights after the first step
@@ -41,13 +43,13 @@ def scaled_init(module: M) -> M:
     layers = plain_layers(module)
     if len(layers) < FEW:
         raise NotApplicable(
-            f"scaled-init: expected two or more Linear or convolution layers, got {len(layers)} in "
-            f"{type(module).__name__}; for recurrent layers see orthogonal-init and identity-init"
+            f"scaled-init: expected two or more Linear or convolution layers with weights of their own, got "
+            f"{len(layers)} in {type(module).__name__}; for recurrent layers see orthogonal-init and identity-init"
         )
     for layer in layers:
         remember_weights(layer, "scaled-init")
         with torch.no_grad(), apart("scaled-init"):
-            nn.init.orthogonal_(layer.weight)
+            start_orthogonal(layer.weight)
             if layer.bias is not None:
                 layer.bias.zero_()
         at_first_forward(layer, "scaled-init", _scale)

@@ -8,11 +8,12 @@ from torch import nn
 from longreach.remedies.activation import activations_between, put_activation
 from longreach.remedies.anatomy import plain_layers
 from longreach.remedies.apart import apart
-from longreach.remedies.remedy import Remedy, remember_weights
+from longreach.remedies.remedy import Remedy, remember_weights, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
 
+@wholly
 def selu(module: M) -> M:
     """f(x) = 1.0507 x for x > 0, else 1.7581 (exp(x) - 1), in the place of other activations, and LeCun's start.
 

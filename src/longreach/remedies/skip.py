@@ -7,9 +7,10 @@ from torch import nn
 
 from longreach.errors import ArgumentError
 from longreach.nn import cells
+from longreach.remedies.anatomy import start_orthogonal
 from longreach.remedies.apart import apart
 from longreach.remedies.kept import Weights, wrap_all
-from longreach.remedies.remedy import Remedy
+from longreach.remedies.remedy import Remedy, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -18,6 +19,7 @@ M = TypeVar("M", bound=nn.Module)
 WRITES = {1: (0, 0.9), 3: (2, 1.0), 4: (2, 3.0)}
 
 
+@wholly
 def skip(module: M, *, lag: int = 8) -> M:
     """Let every step of every recurrent layer see the state `lag` steps back as well: V hₜ₋ₖ is added to W_ih xₜ.
 
@@ -44,7 +46,7 @@ def _settle(cell: Any, _: Weights) -> None:
     gate, size = WRITES[cell.inner.gates]
     block = cell.weight_skip.zero_().split(cell.hidden_size)[gate]
     with apart("skip"):
-        block.copy_(nn.init.orthogonal_(torch.empty_like(block, dtype=torch.float64)) * size)
+        start_orthogonal(block, size)
 
 
 REMEDY = Remedy(

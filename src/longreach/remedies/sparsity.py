@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from longreach.errors import ArgumentError, NotApplicable
 from longreach.remedies.anatomy import activation_of
-from longreach.remedies.remedy import Remedy, applied, remember_hooks
+from longreach.remedies.remedy import Remedy, applied, remember_hooks, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -16,6 +16,7 @@ RECTIFIED = ("relu", "leaky_relu", "prelu")
 RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU)
 
 
+@wholly
 def sparsity(module: M, *, amount: float = 0.1) -> M:
     """Add amount · mean |h| to the loss for every rectified layer, by its gradient: units that say little fall silent.
 

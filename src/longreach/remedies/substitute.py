@@ -102,17 +102,20 @@ def shape_of(layer: nn.RNNBase | Recurrent) -> dict[str, Any]:
 def put_in_place(layer: Place, inner: Inner | Cell, name: str) -> None:
     """From now on `layer` computes what `inner` does, and keeps its own manners; `undo` brings it back as it was.
 
-    The parameters of the layer are those of `inner`: an optimizer has to be made after.
+    The parameters of the layer are those of `inner`: an optimizer has to be made after. What was frozen stays frozen.
     """
     if getattr(layer, "proj_size", 0):
         raise NotApplicable(f"{name}: expected an LSTM without a projection, got proj_size={layer.proj_size}")
     stand_in, holds_steps = cast(Any, layer), isinstance(layer, nn.RNNBase | Recurrent)
+    is_learned = any(own.requires_grad for own in layer.parameters())
     remember_structure(layer, name)
     stand_in.entries, stand_in.called = 2 if kind_of_place(layer) == "lstm" else 1, name
     stand_in._parameters, stand_in._buffers, stand_in._modules = {}, {}, {}
     for gone in ("_flat_weights", "_flat_weight_refs", "_flat_weights_names"):
         vars(layer).pop(gone, None)
     stand_in.__class__ = Substitute if holds_steps else StepSubstitute
+    if not is_learned:
+        inner.requires_grad_(False)
     stand_in.inner, stand_in._ended = inner.train(layer.training), {}
 
 

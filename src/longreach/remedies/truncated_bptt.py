@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 from longreach.errors import ArgumentError, NotApplicable
 from longreach.remedies.anatomy import recurrent_layers
 from longreach.remedies.instead import Instead, below
-from longreach.remedies.remedy import Remedy
+from longreach.remedies.remedy import Remedy, wholly
 
 M = TypeVar("M", bound=nn.Module)
 State = tuple[Tensor, ...]
@@ -24,6 +24,7 @@ K2 = 32  # of sequences on their own: a gradient that grows by a fifth at each s
 OVERLAP = 4  # k2 / k1, and how many of its own windows a stream goes back through
 
 
+@wholly
 def truncated_bptt(module: M, *, k1: int | None = None, k2: int | None = None) -> M:
     """In training, send the gradient of every k1 steps back through at most k2 steps of a recurrent layer.
 

@@ -17,11 +17,12 @@ from typing import Any, Literal, TypeVar
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from longreach.errors import ArgumentError, NotApplicable
 from longreach.remedies.anatomy import Layer, activation_of, recurrent_layers
-from longreach.remedies.remedy import Remedy, applied, remember_hooks
+from longreach.remedies.remedy import Remedy, applied, remember_hooks, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -34,6 +35,7 @@ DERIVATIVES: dict[str, Callable[[Tensor], Tensor]] = {
 SILENT = 1e-20  # of ‖dₜ‖²: below it there is no error whose size could be kept; the authors' number
 
 
+@wholly
 def vanishing_regulariser(
     module: M, *, alpha: float | Callable[[int], float] = 4.0, normalisation: Literal["average", "sum"] = "average"
 ) -> M:
@@ -61,8 +63,8 @@ def vanishing_regulariser(
     layers = [layer for layer in recurrent_layers(module, "vanishing-regulariser", "rnn") if _fits(layer)]
     if not layers:
         raise NotApplicable(
-            "vanishing-regulariser: expected an RNN of one layer and one direction, of tanh, sigmoid or relu, got only "
-            "others; its formula is of one W_hh: stack single layers instead"
+            "vanishing-regulariser: expected an RNN of one layer and one direction, of tanh, sigmoid or relu, its W_hh "
+            "a parameter, got only others; its formula is of one W_hh: stack single layers instead"
         )
     for layer in layers:
         if "vanishing-regulariser" not in applied(layer):
@@ -73,7 +75,7 @@ def vanishing_regulariser(
 
 def _fits(layer: Layer) -> bool:
     single = isinstance(layer, nn.RNNBase) and layer.num_layers == 1 and not layer.bidirectional
-    return single and activation_of(layer) in DERIVATIVES
+    return single and activation_of(layer) in DERIVATIVES and not parametrize.is_parametrized(layer)
 
 
 class _Regulariser:

@@ -8,11 +8,12 @@ from longreach.errors import ArgumentError, NotApplicable
 from longreach.nn import cells
 from longreach.remedies.apart import generator_apart
 from longreach.remedies.kept import torch_layers, wrap_all
-from longreach.remedies.remedy import Remedy
+from longreach.remedies.remedy import Remedy, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
 
+@wholly
 def variational_dropout(module: M, *, p_input: float = 0.25, p_state: float = 0.25) -> M:
     """Drop units of the inputs and of the state of every recurrent layer: the same ones at all steps of a sequence.
 

@@ -10,11 +10,12 @@ from torch.nn.utils.stateless import _reparametrize_module
 from longreach.errors import NotApplicable
 from longreach.nn import Recurrent
 from longreach.remedies.instead import Instead, below
-from longreach.remedies.remedy import Remedy
+from longreach.remedies.remedy import Remedy, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
 
+@wholly
 def wider(module: M) -> M:
     """Compute recurrent layers over sequences in float32 where they are given half a float, in float64 where a float.
 

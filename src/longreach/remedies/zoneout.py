@@ -8,11 +8,12 @@ from longreach.errors import ArgumentError
 from longreach.nn import cells
 from longreach.remedies.apart import generator_apart
 from longreach.remedies.kept import wrap_all
-from longreach.remedies.remedy import Remedy
+from longreach.remedies.remedy import Remedy, wholly
 
 M = TypeVar("M", bound=nn.Module)
 
 
+@wholly
 def zoneout(module: M, *, rate: float = 0.1) -> M:
     """At every step, let each unit of every recurrent layer keep its old value with this probability.
 
