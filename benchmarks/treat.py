@@ -22,7 +22,6 @@ HERE = Path(__file__).parent
 FORGETFUL = HERE.parent / "examples" / "forgetful.py"
 CHANCE = {"adding": 1 / 6, "first": 1.3863, "copying": 1.3863}
 SOLVED = 0.05  # of chance
-SEEDS = 4
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def scripts(folder: Path, only: list[str]) -> None:
 
 def _line(case: Case, folder: Path) -> str:
     began = time.perf_counter()
-    command = [sys.executable, "-m", "longreach", "treat", "--seeds", str(SEEDS), "--run-dir", case.name]
+    command = [sys.executable, "-m", "longreach", "treat", "--run-dir", case.name]
     with (folder / f"{case.name}.txt").open("w") as output:
         subprocess.run(
             [*command, "forgetful.py", *case.arguments],

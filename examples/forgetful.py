@@ -33,7 +33,8 @@ args = parser.parse_args()
 KINDS, COPIED = 4, 3
 INPUTS = {"adding": 2, "first": KINDS, "copying": KINDS + 2}[args.task]
 OUTPUTS = {"adding": 1, "first": KINDS, "copying": KINDS}[args.task]
-LENGTH = args.length or {"adding": 200, "first": 100, "copying": 60}[args.task]
+ADDED = 200 if args.net == "gru" else 100  # a GRU adds over 100 steps as it comes
+LENGTH = args.length or {"adding": ADDED, "first": 100, "copying": 60}[args.task]
 
 
 def adding():

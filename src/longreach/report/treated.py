@@ -25,10 +25,17 @@ def _verdict(found: "Treated") -> str:
     said = "healthy" if gravest is None else f"{gravest.code} {gravest.name} in {safe(gravest.where)}"
     text = f"The script as it is: {said}."
     if found.proof is None:
-        return (
-            f"{text}\nThere is nothing to treat in that; `longreach report` tells more, --remedies tries some anyway."
-        )
+        return f"{text}\n{_nothing(found)} `longreach report` tells more; --remedies A,B tries some anyway."
     return text
+
+
+def _nothing(found: "Treated") -> str:
+    gravest = found.diagnosis.gravest
+    if gravest is None:
+        return "Nothing is to be treated."
+    if gravest.severity == "info":
+        return "It learns all the same: nothing is to be treated."
+    return "No remedy that longreach has is for that."
 
 
 def _forecasts(found: "Treated") -> str:
