@@ -4,13 +4,13 @@ import copy
 
 import pytest
 import torch
+from tests.normed import PLACE, check_recurrent
 from torch import nn
 
 from longreach.errors import ArgumentError, NotApplicable
 from longreach.remedies import undo
 from longreach.remedies.batch_norm import batch_norm
 
-PLACE = {"dtype": torch.float64}
 GAIN, EPSILON = 0.1, 1e-5
 
 
@@ -41,17 +41,7 @@ def naive(layer, x):
 
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
 def test_a_recurrent_layer_keeps_its_weights_and_is_normalised(kind):
-    layer, x = getattr(nn, kind)(3, 5, **PLACE), torch.randn(6, 8, 3, **PLACE, requires_grad=True)
-    expected, original, before = naive(layer, x), layer(x)[0], list(layer.state_dict())
-    batch_norm(batch_norm(layer))
-    output, mix = layer(x)[0], torch.randn(6, 8, 5, **PLACE)
-    torch.testing.assert_close(output, expected)
-    own, truth = (torch.autograd.grad((mix * out).sum(), x)[0] for out in (output, expected))
-    torch.testing.assert_close(own, truth)
-    undo(layer)
-    assert type(layer) is getattr(nn, kind)
-    assert list(layer.state_dict()) == before
-    assert torch.equal(layer(x)[0], original)
+    check_recurrent(kind, batch_norm, naive, batch=8)
 
 
 @pytest.mark.parametrize("training", [True, False])

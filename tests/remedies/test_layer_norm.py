@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from tests.normed import PLACE, check_recurrent
 from torch import nn
 from torch.nn.functional import layer_norm as norm
 
@@ -12,8 +13,6 @@ from longreach import nn as ours
 from longreach.errors import NotApplicable
 from longreach.remedies import undo
 from longreach.remedies.layer_norm import layer_norm
-
-PLACE = {"dtype": torch.float64}
 
 
 def naive(layer, x):
@@ -41,20 +40,7 @@ def naive(layer, x):
 
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
 def test_a_recurrent_layer_keeps_its_weights_and_is_normalised(kind):
-    layer, x = getattr(nn, kind)(3, 5, **PLACE), torch.randn(6, 4, 3, **PLACE, requires_grad=True)
-    expected, original, before = naive(layer, x), layer(x)[0], list(layer.state_dict())
-    drawn = torch.random.get_rng_state()
-    layer_norm(layer_norm(layer))
-    assert torch.equal(drawn, torch.random.get_rng_state())
-    mix = torch.randn(6, 4, 5, **PLACE)
-    output = layer(x)[0]
-    torch.testing.assert_close(output, expected)
-    own, truth = (torch.autograd.grad((mix * out).sum(), x)[0] for out in (output, expected))
-    torch.testing.assert_close(own, truth)
-    undo(layer)
-    assert type(layer) is getattr(nn, kind)
-    assert list(layer.state_dict()) == before
-    assert torch.equal(layer(x)[0], original)
+    check_recurrent(kind, layer_norm, naive, batch=4)
 
 
 @pytest.mark.parametrize("kind", ["RNNCell", "GRUCell", "LSTMCell"])
