@@ -3,6 +3,8 @@
 from statistics import median
 from typing import TYPE_CHECKING
 
+from longreach.diagnosis import Diagnosis
+from longreach.diagnosis.learning import at_chance
 from longreach.report.words import safe
 
 if TYPE_CHECKING:
@@ -22,15 +24,23 @@ def render(found: "Treated") -> str:
 
 def _verdict(found: "Treated") -> str:
     gravest = found.diagnosis.gravest
-    said = "healthy" if gravest is None else f"{gravest.code} {gravest.name} in {safe(gravest.where)}"
+    said = _unblamed(found.diagnosis) if gravest is None else f"{gravest.code} {gravest.name} in {safe(gravest.where)}"
     text = f"The script as it is: {said}."
     if found.proof is None:
         return f"{text}\n{_nothing(found)} `longreach report` tells more; --remedies A,B tries some anyway."
     return text
 
 
+def _unblamed(diagnosis: Diagnosis) -> str:
+    if at_chance(diagnosis.record):
+        return "no fault was found, and nothing was learned"
+    return "no fault was found" if diagnosis.undecided else "healthy"
+
+
 def _nothing(found: "Treated") -> str:
     gravest = found.diagnosis.gravest
+    if gravest is None and at_chance(found.diagnosis.record):
+        return "There may be nothing to learn: a remedy cannot be prescribed."
     if gravest is None:
         return "Nothing is to be treated."
     if gravest.severity == "info":
