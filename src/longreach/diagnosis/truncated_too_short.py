@@ -27,8 +27,9 @@ def truncated_too_short(record: Record) -> tuple[Finding, ...]:
                     is carried over
     Blind to        a long series that was cut into windows without carrying the state, or shuffled: what lies before a
                     window is then not part of what is recorded; a need beyond eight windows or 1024 steps
-    Remedies        none but a longer window; the summary says which one would do: the power of two that holds the
-                    dependency and a quarter more, so that more than its last step hears of it
+    Remedies        a longer window; the summary says which one would do: the power of two that holds the dependency and
+                    a quarter more, so that more than its last step hears of it. Or gradients that go back further than
+                    the window
     Papers          Williams & Peng 1990; Tallec & Ollivier 2017, arXiv 1705.08209, on what truncation loses
     """
     if solved(record):
