@@ -119,7 +119,7 @@ def wrap_all(
         raise NotApplicable(
             f"{verb}: expected an RNN, GRU or LSTM, its cell, or a model that holds one, got {type(module).__name__}, "
             "which has none without a projection; a network that multiplies its state with a weight of its own is not "
-            "seen"
+            "seen, nor what another remedy, as skip or zoneout, has put in the place of a layer: one of these at a time"
         )
 
 
