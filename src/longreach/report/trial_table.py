@@ -61,9 +61,10 @@ class Board:
             self._live.update(self._table(runs))
 
     def _table(self, runs: "Runs") -> Any:
+        from rich.console import Group
         from rich.table import Table
 
-        table = Table(box=None, pad_edge=False, title=f"{self._saying}   {self._elapsed()}", title_justify="left")
+        table = Table(box=None, pad_edge=False)
         table.add_column("")
         for seed in range(self._seeds):
             table.add_column(f"seed {seed + 1}", justify="right")
@@ -72,7 +73,7 @@ class Board:
                 cells = [ends.get(seed, "") for seed in range(self._seeds)]
                 shown = [runs.progress(arm, seed) if cell == "…" else cell for seed, cell in enumerate(cells)]
                 table.add_row(arm, *shown)
-        return table
+        return Group(f"{self._elapsed()}  {self._saying}", table)
 
     def _elapsed(self) -> str:
         minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
