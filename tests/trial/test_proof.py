@@ -235,14 +235,14 @@ effect 0.16 [0.16, 0.17]; control and random changes: none.
 
 arm       loss         better effect                   time mem  reach
 control   0.17         5                               1.0x 1.0x 11
-random-weights
+random change
           0.17->0.17   3/5    0.0008 [-0.0068, 0.0084] 1.0x 1.0x       no better
 identity-init+clip-auto
           0.17->0.0046 5/5    0.16 [0.16, 0.17]        1.2x 2.0x 140   proven
-lstm      0.17->0.17   1/2    0 [-0.51, 0.51]          1.0x 1.0x 20    undecided
+lstm      0.17->0.17   1/2    0 [-0.51, 0.51]          1.0x 1.0x 20    given up
 forget-bias: not applicable: expected an LSTM or a GRU, got a model with an RNN,
 which has no gates
-Arms with fewer seeds were given up: decided, or left behind by better ones.
+Arms with fewer seeds were decided, or given up for better ones.
 """
 
 

@@ -209,7 +209,7 @@ class Proof:
         best = self.winner
         if best is None:
             tried = [arm for arm in self.arms if arm.outcomes]
-            open_ = sum(self.verdict(arm) == "undecided" for arm in tried)
+            open_ = sum(self._said(arm) == "undecided" for arm in tried)
             rest = f"; {open_} undecided: needs more seeds" if open_ else ""
             return _wrapped(f"none of {len(tried)} is proven after {self.steps} steps{rest}")
         own, others = self.reached(best)
@@ -231,7 +231,7 @@ class Proof:
             for line in _wrapped(f"{arm.name}: not applicable: {str(arm.not_applicable).removeprefix(arm.name + ': ')}")
         ]
         if any(len(arm.outcomes) < len(self.control.outcomes) for arm in tried):
-            lines += _wrapped("Arms with fewer seeds were given up: decided, or left behind by better ones.")
+            lines += _wrapped("Arms with fewer seeds were decided, or given up for better ones.")
         return lines
 
     def _row(self, arm: Arm) -> tuple[str, ...]:
@@ -246,7 +246,13 @@ class Proof:
         one = self.against(self.control, arm)
         moved = f"{before:.2g}->{after:.2g}"
         name = "random change" if arm is self.random else arm.name
-        return name, moved, f"{one.better}/{len(seeds)}", _interval(one), *costs, reach, self.verdict(arm)
+        return name, moved, f"{one.better}/{len(seeds)}", _interval(one), *costs, reach, self._said(arm)
+
+    def _said(self, arm: Arm) -> str:
+        """The verdict; of an arm that was left behind undecided, that it was given up."""
+        verdict = self.verdict(arm)
+        left = arm is not self.random and len(arm.outcomes) < len(self.control.outcomes)
+        return "given up" if verdict == "undecided" and left else verdict
 
 
 HEADINGS = ("arm", "loss", "better", "effect", "time", "mem", "reach", "")
@@ -301,7 +307,8 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def _interval(one: Effect) -> str:
-    return f"{one.estimate:.2g} [{one.low:.2g}, {one.high:.2g}]"
+    """The estimate with its interval; of one seed there is none."""
+    return f"{one.estimate:.2g} [{one.low:.2g}, {one.high:.2g}]" if math.isfinite(one.low) else f"{one.estimate:.2g}"
 
 
 def _ratio(pairs: Iterable[tuple[float, float]]) -> str:
