@@ -198,7 +198,9 @@ def test_a_linear_recurrence_fades_as_its_rate_says():
     model = Numbers(Spectral(0.5)).double()
     (layer,) = watched(model, [torch.randn(B, 100, 6, dtype=torch.float64)]).record().layers
     lags = np.array(layer.reach.lags[:25])
-    assert np.array(layer.reach.log_gain)[:25] == pytest.approx(lags * np.log(0.5), abs=1e-5)
+    # a Fourier transform rounds a share of its largest number off each of them, and 0.5 ** lag is small beside that
+    rounded = 64 * np.finfo(float).eps / 0.5**lags
+    assert (np.abs(np.array(layer.reach.log_gain)[:25] - lags * np.log(0.5)) <= rounded).all()
     assert layer.reach.lag == 6  # 0.5 ** 6 is 0.016
     assert (layer.module, layer.kind, layer.hidden, layer.whole) == ("numbers", "Numbers", 1, True)
 
