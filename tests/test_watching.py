@@ -154,7 +154,7 @@ def test_without_an_optimizer_steps_are_told_by_hand():
 def test_several_optimizers_and_several_models():
     one, two = Net("lstm"), Net("gru")
     opts = [torch.optim.SGD(net.parameters(), lr=0.1) for net in (one, two)]
-    with Watch() as watch:
+    with Watch(budget=1.0) as watch:
         for _ in range(3):
             for net, opt in zip((one, two), opts, strict=True):
                 opt.zero_grad()
