@@ -8,7 +8,7 @@ from longreach.remedies import named
 
 def test_the_remedies_are_known():
     for name in REMEDY.split(","):
-        named(name)
+        assert named(name).name == name
 
 
 def test_the_script_knows_nothing_of_longreach():

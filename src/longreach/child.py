@@ -166,6 +166,7 @@ class _Session:
         from torch.optim.optimizer import register_optimizer_step_post_hook
 
         def stop(*_):
+            """End the process when it has taken so many."""
             if self.watch is not None and self.watch.steps >= steps and os.getpid() == self.process:
                 for stream in (sys.stdout, sys.stderr):
                     if stream is not None:

@@ -12,7 +12,7 @@ from longreach.errors import RunFolderError
 RECORD = "record.sqlite"
 DIAGNOSIS = "diagnosis.json"
 LOCK = "run.lock"
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP)  # a network disk without locks: there the file alone must do
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP)  # a network disk without locks: there the file alone must do
 
 
 class Claim:
@@ -38,7 +38,7 @@ class Claim:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in NO_LOCKS:
                 raise
         if (folder / RECORD).exists() or (folder / DIAGNOSIS).exists():
             self.release()
@@ -91,7 +91,7 @@ def _is_locked(path: Path) -> bool:
     except BlockingIOError:
         return True
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in NO_LOCKS:
             raise
     finally:
         os.close(lock)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from longreach import __version__
 from longreach.errors import RunFolderError
+from longreach.folder import NO_LOCKS
 from longreach.trial import copies
 
 
@@ -59,8 +60,9 @@ def held(folder: Path, plan: dict[str, object]) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunFolderError(f"folder {folder}: another trial is writing there right now; wait for it") from None
-        except OSError:
-            pass  # a network disk without locks
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
         kept = folder / "plan.json"
         if kept.is_file() and json.loads(kept.read_text(encoding="utf-8")) != plan:
             raise RunFolderError(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from longreach import child, ranks
+from longreach import child
 from longreach.child import Orders
 from longreach.conclude import late_curves
 from longreach.errors import RunReadError
@@ -21,10 +21,10 @@ from longreach.probes import reach
 from longreach.store import Store
 from longreach.trial import copies
 from longreach.trial.metric import Metric, end_of
+from longreach.trial.proof import thinned
 
 CONTROL = "control"
 RESULT = "result.json"
-POINTS = 200  # of the loss curve that is kept
 FIRST = 40  # steps whose losses are kept one by one
 
 
@@ -249,7 +249,7 @@ class Runs:
         result = replace(
             empty,
             steps=steps,
-            losses=tuple(value for _, value in losses[:: max(1, len(losses) // POINTS)]),
+            losses=thinned([value for _, value in losses]),
             first=tuple(value for step, value in losses[:FIRST] if step < FIRST),
             seconds=float(meta.get("seconds", 0.0)) - float(meta.get("spent", 0.0)),
             reach=max((one.lag for one in pooled if one is not None), default=None),
@@ -287,8 +287,3 @@ def _complaint(place: Path, code: int) -> str | None:
         return f"it was killed by signal {-code}"
     lines = (place / "errors.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1].strip()[:300] if lines else f"it ended with exit code {code}"
-
-
-def launches(script: str) -> bool:
-    """Whether a script starts the processes that train."""
-    return ranks.starts_ranks(script)

@@ -12,7 +12,7 @@ import torch
 from longreach import launch, ranks
 from longreach.diagnosis import Diagnosis
 from longreach.errors import ArgumentError, ScriptError
-from longreach.remedies import CONTROLS, named
+from longreach.remedies import named
 from longreach.report.trial_table import Board
 from longreach.script import check_module, check_script
 from longreach.trial import copies
@@ -22,6 +22,7 @@ from longreach.trial.place import default_folder, held, kept_input, plan_of, wit
 from longreach.trial.pool import Pool
 from longreach.trial.prescriptions import candidates, need_of, prescribed
 from longreach.trial.proof import Proof, survivors
+from longreach.trial.random_change import random_change
 from longreach.trial.runs import CONTROL, Interrupted, Result, Runs, Script
 
 AGAIN = "control-again"  # the control a second time, with the same seed
@@ -213,8 +214,8 @@ def _proof(pool: Pool, courses: list[str], random: str, notes: tuple[str, ...]) 
 
 def _random_like(courses: list[str]) -> str:
     """A random change of every kind that the courses make."""
-    moments = {named(name).moment for course in courses for name in course.split("+")}
-    return "+".join(control.name for control in CONTROLS if control.moment in moments) or CONTROLS[0].name
+    tried = [named(name) for course in courses for name in course.split("+")]
+    return "+".join(remedy.name for remedy in random_change(tried))
 
 
 def _patched(pool: Pool, course: str) -> tuple[Patch | None, bool | None]:
