@@ -10,7 +10,8 @@ from torch.testing import assert_close
 
 from longreach import remedies
 from longreach.errors import ArgumentError
-from longreach.remedies.clip_auto import MEMORY, _clippers, clip_auto, clipping
+from longreach.remedies.clip_auto import _clippers, clip_auto, clipping
+from longreach.remedies.threshold import MEMORY
 
 
 def fed(optimizer, own, length, direction=(0.6, 0.8)):
@@ -87,7 +88,7 @@ def test_memory_is_bounded_and_what_was_usual_is_forgotten_unlike_in_autoclip():
         )
         fed(optimizer, own, length)
     assert len(history) == 2000
-    assert len(_clippers[optimizer]._norms) == MEMORY
+    assert len(_clippers[optimizer]._rule._norms) == MEMORY
     assert theirs > 1000
     assert clipping(optimizer).bound == 0
     assert fed(optimizer, own, 1000.0) == pytest.approx(40.0, rel=1e-4)  # ten times the median of 1 to 7

@@ -124,10 +124,14 @@ class Recurrent(nn.Module):
         expected = (batched + ", (time, {0}) or a PackedSequence of {0} features").format(self.input_size)
         raise ArgumentError(f"input: expected {expected}, got {tuple(data.shape)}")
 
+    def zeros(self, batch: int, *, like: Tensor) -> State:
+        """The state that a call without one starts from, in dtype and on device of `like`."""
+        zeros = [cast(Cell, cell).start(batch, like=like) for cell in self.cells]
+        return each(lambda *places: torch.stack(places), *zeros)
+
     def _start(self, rows: Tensor, layout: Layout, state: State | None) -> State:
         """The state to start from, its sequences in the order of the rows."""
-        zeros = [cast(Cell, cell).start(layout.batch, like=rows) for cell in self.cells]
-        zero = each(lambda *places: torch.stack(places), *zeros)
+        zero = self.zeros(layout.batch, like=rows)
         if state is None:
             return zero
         given = [tuple(entry.shape) for entry in entries(state)]

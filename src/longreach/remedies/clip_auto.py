@@ -7,8 +7,6 @@ any more. There a second bound knows how long a step may be: 1 % of the weights'
 """
 
 import math
-import statistics
-from collections import deque
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -19,12 +17,10 @@ from torch.optim import SGD, Optimizer
 from longreach.errors import ArgumentError
 from longreach.remedies.gradients import before_use, gradients, norm, parameters, shorten
 from longreach.remedies.remedy import Remedy, remember
+from longreach.remedies.threshold import Threshold
 
 Opt = TypeVar("Opt", bound=Optimizer)
 
-MEMORY = 256  # norms that are kept
-MOST, LEAST = 10.0, 0.5  # times the usual norm: the range that Pascanu et al. found to work
-DOWN, UP = 0.7, 1.02  # one step within a burst is taken back by 18 calm ones
 STRIDE = 0.01  # of the weights' length; a RNN of gain 4 learns with 0.003 and 0.01, and seldom with 0.001 or 0.1
 
 
@@ -77,12 +73,12 @@ def clipping(optimizer: Optimizer) -> Clipping:
 
 
 class _Clipper:
-    """The latest norms, and how many times their median is too much."""
+    """What was cut, and how long is too long."""
 
     def __init__(self):
         self.steps = self.bound = 0
-        self.threshold, self._times, self._was_over = math.inf, MOST, False
-        self._norms: deque[float] = deque(maxlen=MEMORY)
+        self.threshold = math.inf
+        self._rule = Threshold()
 
     def clip(self, optimizer: Optimizer) -> None:
         """Shorten what is too long."""
@@ -91,22 +87,11 @@ class _Clipper:
         length = norm(optimizer)
         self.steps += 1
         if length.isfinite():
-            self.threshold = min(self._usual(length.item()), _stride(optimizer))
+            self.threshold = min(self._rule.limit(length.item()), _stride(optimizer))
             is_over = length.item() > self.threshold
-            self._adapt(is_over)
+            self._rule.adapt(is_over)
             self.bound += is_over
             shorten(optimizer, self.threshold, length)
-
-    def _usual(self, length: float) -> float:
-        self._norms.append(length)
-        return self._times * statistics.median(self._norms) or math.inf  # where most are zero nothing is usual
-
-    def _adapt(self, is_over: bool) -> None:
-        if not is_over:
-            self._times = min(MOST, self._times * UP)
-        elif self._was_over:
-            self._times = max(LEAST, self._times * DOWN)
-        self._was_over = is_over
 
 
 def _stride(optimizer: Optimizer) -> float:

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from longreach.errors import ArgumentError
 from longreach.nn import Recurrent, cells
 from longreach.nn.cell import Cell, State, each
+from longreach.remedies.forget_bias import forget_bias
 from longreach.remedies.linear_recurrent import BetweenActivations
 from longreach.training.problem import Shape
 
 EMBEDDING = 128  # numbers that a symbol becomes, at most
+SHORTEST = 3  # steps that gates can start open for
 
 
 @dataclass(frozen=True)
@@ -22,19 +24,13 @@ class Choice:
     """A cell that can be trained, and how it starts when it is to remember `lag` steps.
 
     start  lag -> options of the cell
+    gated  its gates start open for up to `lag` steps: the chrono start
     """
 
     name: str
     cell: Callable[..., Cell]
-    start: Callable[[int], dict[str, Any]]
-
-
-def _nothing(lag: int) -> dict[str, Any]:
-    return {}
-
-
-def _chrono(lag: int) -> dict[str, Any]:
-    return {"chrono": max(lag, 3)}
+    start: Callable[[int], dict[str, Any]] = lambda lag: {}
+    gated: bool = False
 
 
 def _radius(lag: int) -> dict[str, Any]:
@@ -43,12 +39,12 @@ def _radius(lag: int) -> dict[str, Any]:
 
 
 CELLS = (
-    Choice("lstm", cells.LSTM, _chrono),
-    Choice("gru", cells.GRU, _chrono),
+    Choice("lstm", cells.LSTM, gated=True),
+    Choice("gru", cells.GRU, gated=True),
     Choice("linear-recurrent", BetweenActivations, _radius),
-    Choice("rnn", cells.Elman, _nothing),
-    Choice("lem", cells.LEM, _nothing),
-    Choice("orthogonal", cells.Orthogonal, _nothing),
+    Choice("rnn", cells.Elman),
+    Choice("lem", cells.LEM),
+    Choice("orthogonal", cells.Orthogonal),
 )
 
 
@@ -101,6 +97,8 @@ class Network(nn.Module):
             dropout=architecture.dropout if architecture.layers > 1 else 0.0,
             **one.start(architecture.lag),
         )
+        if one.gated:
+            forget_bias(self.recurrent, horizon=max(architecture.lag, SHORTEST))
         self.dropout = nn.Dropout(architecture.dropout)
         self.head = nn.Linear(self.recurrent.cells[-1].output_size, shape.outputs)
 

@@ -48,6 +48,26 @@ class Shape:
     symbols: bool = False
 
 
+@dataclass(frozen=True)
+class Advice:
+    """Settings that fit a kind of data.
+
+    batch    sequences side by side
+    updates  at most
+    hidden   width of the network; None: by the number of answers to learn from
+    """
+
+    batch: int = 32
+    updates: int = 10_000
+    lr: float = 2e-3
+    hidden: int | None = None
+    layers: int = 1
+    dropout: float = 0.0
+    weight_decay: float = 0.0
+    patience: int = 10
+    judgements: int = 50
+
+
 class Problem(ABC):
     """Data and what is asked of them. One file a kind: text, series, sequences, music, task.
 
@@ -55,10 +75,12 @@ class Problem(ABC):
     carries    a stream: the state after one window is where the next one starts
     answers    scored answers in the training data; inf where data are drawn anew. The width is chosen by it
     longest    steps of the longest sequence, or of the longest window worth trying on a stream
+    allowed    share of wrong sequences below which the problem is solved; None: there is no such thing
     """
 
     kind: ClassVar[str]
     carries: ClassVar[bool] = False
+    allowed: float | None = None
 
     @property
     @abstractmethod
@@ -96,9 +118,9 @@ class Problem(ABC):
     def scores(self, answer: Float[Tensor, "answer output"], y: Shaped[Tensor, "answer ..."]) -> dict[str, Tensor]:
         """What people ask for, one number an answer, under the name of its mean: bits per character, accuracy, …"""
 
-    def updates(self, sizes: Sizes) -> int:
-        """Updates that are worth it, if nobody says how many."""
-        return 10_000
+    def advice(self) -> "Advice":
+        """What fits such data, if neither the user nor the measurements say otherwise."""
+        return Advice()
 
     def solved(self, answer: Float[Tensor, "answer output"], batch: Batch) -> Tensor | None:
         """Where there is such a thing as solved: which sequences of a batch are right; else None."""
