@@ -3,6 +3,7 @@
     LongreachError
     ├── ArgumentError      a value passed by the caller does not fit          (also a ValueError)
     │   └── NotApplicable  a remedy does not fit what it was to be applied to
+    ├── DataError          data that cannot be learned from                   (also a ValueError)
     ├── ScriptError        the script cannot be started at all
     ├── RunFolderError     the run folder cannot be written, or is in use
     └── RunReadError       a run folder or record cannot be read back
@@ -21,6 +22,10 @@ class ArgumentError(LongreachError, ValueError):
 
 class NotApplicable(ArgumentError):
     """A remedy does not fit what it was to be applied to: it would change nothing, or something else."""
+
+
+class DataError(LongreachError, ValueError):
+    """Data that cannot be learned from: unreadable, too few, or all the same."""
 
 
 class ScriptError(LongreachError):
