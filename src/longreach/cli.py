@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from longreach.errors import LongreachError
+from longreach.training import cli as training
 
 app = typer.Typer(
     add_completion=False,
@@ -15,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # an error of ours is a bug: the plain traceback is what a report of it needs
     help="See how far back your network's gradient reaches, and how far back its data needs it to.",
 )
+app.add_typer(training.app, name="train")
 
 
 class Format(StrEnum):

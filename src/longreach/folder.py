@@ -45,6 +45,24 @@ class Claim:
             raise _taken(folder, "it holds an earlier run")
 
     @classmethod
+    def again(cls, folder: Path) -> Self:
+        """The folder of a run that was stopped, to go on with it. What is in it stays.
+
+        Raises  RunFolderError where it cannot be written, or another process is writing there
+        """
+        claim = cls.__new__(cls)
+        claim.folder = folder
+        try:
+            claim._lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+            fcntl.flock(claim._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _taken(folder, "another run is writing there right now") from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise unwritable(folder, error) from None
+        return claim
+
+    @classmethod
     def default(cls, script: str) -> Self:
         """A new folder of its own: longreach-runs/YYYYmmdd-HHMMSS-script, with -2, -3 ... where that is taken."""
         first = Path("longreach-runs", f"{time.strftime('%Y%m%d-%H%M%S')}-{script}").resolve()

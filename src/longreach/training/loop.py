@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -106,7 +106,9 @@ class Loop:
                     self._write()
                     raise Interrupted(asked())
                 if over:
-                    break
+                    return
+            if self.step % self.plan.judge_every:
+                self._judge()
 
     def _update(self) -> None:
         x, y, asked, resets = self._on_device(self._batch(self.step))

@@ -16,7 +16,7 @@ from longreach.remedies.linear_recurrent import BetweenActivations
 from longreach.training.problem import Shape
 
 EMBEDDING = 128  # numbers that a symbol becomes, at most
-SHORTEST = 3  # steps that gates can start open for
+SHORTEST = 3  # steps that gates can start open for; below, all start alike
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,14 @@ class Choice:
 
     start  lag -> options of the cell
     gated  its gates start open for up to `lag` steps: the chrono start
+    automatic  taken without being asked for, in the order of CELLS
     """
 
     name: str
     cell: Callable[..., Cell]
     start: Callable[[int], dict[str, Any]] = lambda lag: {}
     gated: bool = False
+    automatic: bool = False
 
 
 def _radius(lag: int) -> dict[str, Any]:
@@ -38,10 +40,15 @@ def _radius(lag: int) -> dict[str, Any]:
     return {"r_min": 0.9 ** (10 / max(lag, 10)), "r_max": 0.25 ** (1 / (4 * max(lag, 10)))}
 
 
+def _lasting(lag: int) -> dict[str, Any]:
+    return {"chrono": max(lag, SHORTEST)}
+
+
 CELLS = (
-    Choice("lstm", cells.LSTM, gated=True),
+    Choice("lstm", cells.LSTM, gated=True, automatic=True),
     Choice("gru", cells.GRU, gated=True),
-    Choice("linear-recurrent", BetweenActivations, _radius),
+    Choice("min-gru", cells.MinGRU, _lasting, automatic=True),
+    Choice("linear-recurrent", BetweenActivations, _radius, automatic=True),
     Choice("rnn", cells.Elman),
     Choice("lem", cells.LEM),
     Choice("orthogonal", cells.Orthogonal),

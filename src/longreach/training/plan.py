@@ -1,6 +1,7 @@
 """What is asked of a training run, and what became of it: settings, and the plan in which nothing is open."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from longreach.errors import ArgumentError
 from longreach.training.network import Architecture, choice
@@ -91,6 +92,10 @@ class Plan:
     reasons: tuple[str, ...] = field(default=())
     reach: int | None = None
     need: int | None = None
+
+    def on(self, rank: int, world: int) -> Self:
+        """The share of one process of several."""
+        return replace(self, sizes=replace(self.sizes, rank=rank, world=world))
 
     def pace(self, step: int) -> float:
         """Share of `lr` at an update: up to 1 during the warm-up, down to 0 over the last third."""

@@ -1,9 +1,12 @@
 """The minimal GRU (Feng et al. 2024, arXiv 2410.01201, section 3.1)."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from longreach.errors import ArgumentError
 from longreach.nn.inputgated import InputGated
 
 
@@ -16,10 +19,21 @@ class MinGRU(InputGated):
     Is not     able to let what it remembers decide what it takes up: that is left to the next layer
     Cost       all steps at once: longreach.kernels.linear
 
+    chrono     longest lag T of the task: b_z starts at -ln u, u uniform in [1, T - 1], so that a unit remembers u steps
+               (as Tallec & Ollivier 2018, arXiv 1804.11188, start the gates of a GRU); None: at 0
+
     weight [2H, I]: z, n.
     """
 
     gates = 2
+
+    def __init__(self, input_size: int, hidden_size: int, *, chrono: int | None = None, **options: Any):
+        if chrono is not None and chrono < 3:
+            raise ArgumentError(f"chrono: expected the longest lag of the task, 3 steps or more, got {chrono}")
+        super().__init__(input_size, hidden_size, **options)
+        if chrono is not None:
+            with torch.no_grad():
+                self.bias[:hidden_size].uniform_(1, chrono - 1).log_().neg_()
 
     def factors(
         self, gates: Float[Tensor, "row gates"]

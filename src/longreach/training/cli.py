@@ -1,0 +1,123 @@
+"""`longreach train …`: one command a kind of data, and the options that all of them share."""
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=False, invoke_without_command=True)
+
+SHARED: dict[str, Any] = {
+    "cell": Annotated[str | None, typer.Option(help="lstm, gru, min-gru, linear-recurrent, rnn, lem, orthogonal.")],
+    "hidden": Annotated[int | None, typer.Option(help="Units of a layer.")],
+    "layers": Annotated[int | None, typer.Option(help="Layers, one above the other.")],
+    "lag": Annotated[int | None, typer.Option(help="Steps that the cell starts to remember.")],
+    "dropout": Annotated[float | None, typer.Option(help="Share of outputs left out in training.")],
+    "batch": Annotated[int | None, typer.Option(help="Sequences side by side.")],
+    "window": Annotated[int | None, typer.Option(help="Steps that a gradient goes back in a stream.")],
+    "hop": Annotated[int | None, typer.Option(help="Steps from one update to the next in a stream; default: window.")],
+    "lr": Annotated[float | None, typer.Option(help="Largest step size.")],
+    "weight_decay": Annotated[float | None, typer.Option(help="Pull of the weights towards 0.")],
+    "steps": Annotated[int | None, typer.Option(help="Updates at most.")],
+    "patience": Annotated[int | None, typer.Option(help="Judgements without progress before the end.")],
+    "clip": Annotated[float | None, typer.Option(help="Longest gradient; default: told by the run; 0: no limit.")],
+    "remedies": Annotated[str, typer.Option(metavar="A,B", help="Remedies to train with.")],
+    "seed": Annotated[int, typer.Option(help="Decides every draw.")],
+    "precision": Annotated[str, typer.Option(help="As in Fabric: 32-true, bf16-mixed, 16-mixed.")],
+    "accelerator": Annotated[str, typer.Option(help="cpu, cuda, mps, auto.")],
+    "devices": Annotated[str, typer.Option(help="How many of them.")],
+    "strategy": Annotated[str, typer.Option(help="ddp, fsdp; under torchrun: auto.")],
+    "budget": Annotated[float, typer.Option(help="Share of the wall time that watching may take; 0: none watches.")],
+    "run_dir": Annotated[Path | None, typer.Option(help="New or empty folder; default: one under longreach-runs/.")],
+    "quiet": Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")],
+}
+DEFAULTS = {
+    "remedies": "",
+    "seed": 0,
+    "precision": "32-true",
+    "accelerator": "auto",
+    "devices": "auto",
+    "strategy": "auto",
+    "budget": 0.02,
+    "quiet": False,
+}
+OUTSIDE = ("budget", "run_dir", "quiet")  # of the run, not of the network
+
+
+def trains(kind: str) -> Callable[[Callable[..., dict[str, Any]]], Callable[..., None]]:
+    """Make a command of a function that gives the source of a problem: the shared options come to its own."""
+
+    def command(source: Callable[..., dict[str, Any]]) -> Callable[..., None]:
+        own = inspect.signature(source).parameters
+
+        @wraps(source)
+        def run(**options: Any) -> None:
+            _run(kind, source(**{name: options.pop(name) for name in own}), options)
+
+        shared = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=DEFAULTS.get(name), annotation=kind_of)
+            for name, kind_of in SHARED.items()
+        ]
+        run.__signature__ = inspect.Signature([*own.values(), *shared])  # type: ignore[attr-defined]
+        run.__annotations__ = {name: part.annotation for name, part in run.__signature__.parameters.items()}  # type: ignore[attr-defined]
+        return app.command(kind)(run)
+
+    return command
+
+
+def _run(kind: str, source: dict[str, Any], options: dict[str, Any]) -> None:
+    from longreach.training.plan import Settings
+    from longreach.training.train import train
+
+    outside = {name: options.pop(name) for name in OUTSIDE}
+    names = tuple(name.strip() for name in options.pop("remedies").split(",") if name.strip())
+    settings = Settings(**options, remedies=names)
+    folder = outside.pop("run_dir")
+    _told(lambda: train(kind, source, settings, folder=folder, **outside))
+
+
+def _told(work: Callable[[], Any]) -> None:
+    """Run, and say how it ended."""
+    from longreach.report.trained import render
+    from longreach.training.loop import Interrupted
+
+    try:
+        outcome = work()
+    except Interrupted as stop:
+        typer.echo(f"longreach: {stop}", err=True)
+        raise typer.Exit(stop.code) from None
+    if outcome.test:
+        typer.echo(render(outcome), nl=False)
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")] = None,
+    budget: Annotated[float, typer.Option(help="Share of the wall time that watching may take.")] = 0.02,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+) -> None:
+    """Train a network on your own data, with as long a memory as they need."""
+    if context.invoked_subcommand is not None:
+        return
+    if resume is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
+    from longreach.training.train import resume as go_on
+
+    _told(lambda: go_on(resume, budget=budget, quiet=quiet))
+
+
+@trains("task")
+def task(
+    name: Annotated[str, typer.Argument(help="A task of the literature; `longreach train task list` names them.")],
+    length: Annotated[int, typer.Option(help="T of the source.")] = 100,
+    variant: Annotated[str | None, typer.Option(help="Where the literature knows several.")] = None,
+    longest: Annotated[int | None, typer.Option(help="Lengths up to this, drawn at random for each batch.")] = None,
+) -> dict[str, Any]:
+    """A long-lag task of the literature, exactly as it was published."""
+    options = {"variant": variant, "longest": longest}
+    return {"name": name, "length": length} | {key: value for key, value in options.items() if value is not None}

@@ -1,0 +1,190 @@
+"""How long a memory the data need, and which network has one: measured before training, told with reasons."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from longreach.batch import Batch
+from longreach.measurement import measure
+from longreach.probes.deep import deep_test
+from longreach.probes.need import shortcut_test
+from longreach.probes.samples import Pairs
+from longreach.record import DeepNeed, Need
+from longreach.training.network import CELLS, Architecture, Choice, Network, choice
+from longreach.training.plan import Plan, Settings
+from longreach.training.problem import Problem, Sizes
+
+SEQUENCES = 384  # that the need is measured on: from some 300 on the test has power
+NUMBERS = 2_000_000  # inputs looked at, at most: long sequences are fewer
+DEEP_SECONDS = 1.5  # for what two inputs tell only together
+ROWS = 4  # sequences that the reach of a network at its start is measured on
+MARGIN = 1.0  # times the need that the reach has to be
+WINDOWS = (64, 128, 256, 512)  # steps; a stream is cut into windows of one of these
+WIDTHS = (32, 64, 128, 256, 512)
+WEIGHTS_PER_ANSWER = 1.5  # at most; more are learned by heart
+DEFAULT_WIDTH = 128  # where data are drawn anew
+
+
+def prescribe(problem: Problem, settings: Settings, *, world: int = 1) -> Plan:
+    """The plan for a problem: what the user said, and what the data ask for.
+
+    Need     of the data: `shortcut_test` of the errors of the best constant answer on the inputs, and within
+             DEEP_SECONDS `deep_test`; the longer of the two
+    Cell     the first of CELLS whose gradient, as it starts, reaches that far; the furthest-reaching if none does
+    Window   of a stream, the first of WINDOWS that holds the need
+    Width    the largest of WIDTHS with no more than WEIGHTS_PER_ANSWER weights for each answer in the training data
+    Cost     three seconds or so
+    """
+    torch.manual_seed(settings.seed)
+    advice, reasons = problem.advice(), []
+    batch = settings.batch or advice.batch
+    need, deep = needed(problem, batch, settings)
+    lag = max(need.lag or 0 if need else 0, (deep.need.lag or 0) if deep else 0)
+    reasons.append(_told_need(need, deep, lag, problem))
+    window = settings.window or max(settings.hop or 0, next((one for one in WINDOWS if one > lag), WINDOWS[-1]))
+    window = min(window, max(problem.longest, settings.hop or 0)) if problem.carries else problem.longest
+    sizes = Sizes(batch, window, settings.hop or window, settings.seed)
+    start = settings.lag or max(lag, min(32, problem.longest))
+    architecture = Architecture(
+        problem.shape,
+        settings.cell or CELLS[0].name,
+        settings.hidden or advice.hidden or DEFAULT_WIDTH,
+        settings.layers or advice.layers,
+        start,
+        advice.dropout if settings.dropout is None else settings.dropout,
+    )
+    architecture, reach, why = _reaching(problem, architecture, sizes, lag, settings)
+    reasons.append(why)
+    if settings.hidden is None and advice.hidden is None:
+        architecture = _as_wide_as_fits(architecture, problem.answers)
+    if problem.carries:
+        reasons.append(f"windows of {window} steps, an update every {sizes.hop}")
+    updates = settings.steps or advice.updates
+    return Plan(
+        architecture=architecture,
+        sizes=sizes,
+        lr=settings.lr or advice.lr,
+        weight_decay=advice.weight_decay if settings.weight_decay is None else settings.weight_decay,
+        updates=updates,
+        warmup=max(1, min(100, updates // 20)),
+        judge_every=max(1, updates // advice.judgements),
+        patience=settings.patience or advice.patience,
+        clip=settings.clip,
+        remedies=settings.remedies,
+        reasons=tuple(reasons),
+        reach=reach,
+        need=lag or None,
+    )
+
+
+def needed(problem: Problem, batch: int, settings: Settings) -> tuple[Need | None, DeepNeed | None]:
+    """The need of the data: of what is wrong with the best constant answer, on the inputs."""
+    pairs = pairs_of(problem, batch, settings.seed)
+    need = shortcut_test(pairs)
+    deep = deep_test(pairs, seconds=DEEP_SECONDS) if settings.deep else None
+    return need, deep
+
+
+def pairs_of(problem: Problem, batch: int, seed: int) -> list[Pairs]:
+    """Inputs, and what the best constant answer gets wrong: the gradient of the loss there, less its mean."""
+    longest = min(problem.longest, WINDOWS[-1]) if problem.carries else problem.longest
+    wanted = max(min(SEQUENCES, NUMBERS // (longest * _width(problem))), 64)
+    draw = problem.training(Sizes(min(batch, wanted), longest, longest, seed))
+    batches: list[Batch] = []
+    while sum(len(one.x) for one in batches) < wanted:
+        batches.append(draw(len(batches)))
+    errors = [_gradient(problem, one) for one in batches]
+    mean = torch.cat(errors).mean(dim=0)
+    size = (torch.cat(errors) - mean).square().mean().sqrt().clamp(min=1e-12)
+    return [
+        _pairs(number, one, (error - mean) / size, problem.shape.symbols)
+        for number, (one, error) in enumerate(zip(batches, errors, strict=True))
+    ]
+
+
+def _width(problem: Problem) -> int:
+    return 1 if problem.shape.symbols else problem.shape.inputs
+
+
+def _gradient(problem: Problem, batch: Batch) -> Tensor:
+    answer = torch.zeros(len(batch.y), problem.shape.outputs, requires_grad=True)
+    (gradient,) = torch.autograd.grad(problem.loss(answer, batch.y), answer)
+    return gradient * len(batch.y)
+
+
+def _pairs(number: int, batch: Batch, errors: Tensor, symbols: bool) -> Pairs:
+    """Right-aligned: sequences end together."""
+    batch_size, steps = batch.asked.shape
+    errors = errors[:, : min(errors.shape[1], 16)]
+    spread = torch.zeros(batch_size, steps, errors.shape[1])
+    spread[batch.asked] = errors
+    last = steps - batch.asked.flip(1).float().argmax(dim=1)  # one beyond the last asked step
+    source = torch.arange(steps) - (steps - last)[:, None]
+    inside = source >= 0
+    rows = torch.arange(batch_size)[:, None]
+    x = batch.x[rows, source.clamp(min=0)] * inside[:, :, None]
+    spread = spread[rows, source.clamp(min=0)] * inside[:, :, None]
+    inputs = x.numpy().astype(np.int64 if symbols else np.float32)
+    return Pairs(number, inputs, spread.numpy().astype(np.float32), last.numpy(), symbols)
+
+
+def _reaching(
+    problem: Problem, architecture: Architecture, sizes: Sizes, lag: int, settings: Settings
+) -> tuple[Architecture, int | None, str]:
+    """The first cell that reaches as far as is needed, how far it does, and why it was taken."""
+    choices = (choice(settings.cell),) if settings.cell else tuple(one for one in CELLS if one.automatic)
+    batch = problem.training(replace(sizes, batch=ROWS))(0)
+    tried: list[tuple[Choice, int]] = []
+    for one in choices:
+        reach = reach_of(problem, replace(architecture, cell=one.name), batch)
+        tried.append((one, reach))
+        if reach >= min(lag * MARGIN, batch.x.shape[1] - 1):
+            break
+    best, reach = max(tried, key=lambda pair: pair[1]) if len(tried) == len(choices) else tried[-1]
+    others = "".join(f"; {one.name} would reach {far}" for one, far in tried if one is not best)
+    why = f"{best.name} reaches {reach} of {batch.x.shape[1] - 1} steps at its start{others}"
+    return replace(architecture, cell=best.name), reach, why if not settings.cell else f"{why} (asked for)"
+
+
+def reach_of(problem: Problem, architecture: Architecture, batch: Batch) -> int:
+    """How far a gradient reaches in such a network before it has learned anything; its shortest layer."""
+    network = Network(architecture)
+
+    def loss(answers: Tensor, y: Tensor) -> Tensor:
+        return problem.loss(answers, y)
+
+    record = measure(_Answers(network), ((batch.x, batch.asked), batch.y), loss)
+    reaches = [layer.reach.lag for layer in record.layers if layer.reach is not None]
+    return min(reaches, default=0)
+
+
+class _Answers(nn.Module):
+    def __init__(self, network: Network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, asked: Tensor) -> Tensor:
+        return self.network(x, asked)[0]
+
+
+def _as_wide_as_fits(architecture: Architecture, answers: float) -> Architecture:
+    if answers == float("inf"):
+        return architecture
+    for width in reversed(WIDTHS):
+        wide = replace(architecture, hidden=width)
+        with torch.device("meta"):
+            weights = sum(own.numel() for own in Network(wide).parameters())
+        if weights <= WEIGHTS_PER_ANSWER * answers:
+            return wide
+    return replace(architecture, hidden=WIDTHS[0])
+
+
+def _told_need(need: Need | None, deep: DeepNeed | None, lag: int, problem: Problem) -> str:
+    if not lag:
+        smallest = f"; a share of {need.detectable:.1%} would have been seen" if need else ""
+        return f"the data need no memory that could be found{smallest}"
+    which = "two inputs together" if deep and (deep.need.lag or 0) == lag > ((need.lag or 0) if need else 0) else "input"
+    return f"the data need {lag} of {problem.longest - 1} steps ({which})"

@@ -1,0 +1,94 @@
+"""A task of the literature as a problem to train on: sequences that are drawn anew for every batch."""
+
+from collections.abc import Callable, Iterator
+from math import inf
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from longreach.batch import Batch
+from longreach.tasks.task import Task
+from longreach.training.problem import Advice, Part, Problem, Shape, Sizes
+
+JUDGED = {"validation": 1_000, "test": 10_000}  # fresh sequences
+PIECE = 250  # of them at once
+SEEDS = {"training": 0, "validation": 1, "test": 2}
+
+
+class TaskProblem(Problem):
+    """Sequences of one task. Number, seed and part decide a batch; no two are alike."""
+
+    kind = "task"
+
+    def __init__(self, task: Task):
+        self.task = task
+        self.allowed = task.allowed
+
+    @classmethod
+    def read(cls, name: str, **options: Any) -> Self:
+        """The task of this name, with its fields."""
+        from longreach.tasks import named
+
+        return cls(named(name)(**options))
+
+    @property
+    def shape(self) -> Shape:
+        """Of the network."""
+        return Shape(self.task.inputs, self.task.outputs)
+
+    @property
+    def answers(self) -> float:
+        """Without an end."""
+        return inf
+
+    @property
+    def longest(self) -> int:
+        """Of the first sequences drawn."""
+        return self.training(Sizes(8, 1, 1))(0).x.shape[1]
+
+    def advice(self) -> Advice:
+        """Many updates; a task that is solved ends earlier."""
+        return Advice(batch=32, updates=20_000, lr=2e-3, patience=1000, judgements=100)
+
+    def training(self, sizes: Sizes) -> Callable[[int], Batch]:
+        """Batches drawn anew."""
+        count = len(range(sizes.rank, sizes.batch, sizes.world))
+
+        def batch(number: int) -> Batch:
+            return self.task.draw(count, _generator(sizes.seed, "training", number, sizes.rank))
+
+        return batch
+
+    def held_out(self, part: Part, sizes: Sizes) -> Iterator[Batch]:
+        """The same sequences at every look."""
+        for number in range(sizes.rank, JUDGED[part] // PIECE, sizes.world):
+            yield self.task.draw(PIECE, _generator(sizes.seed, part, number, 0))
+
+    def loss(self, answer: Tensor, y: Tensor) -> Tensor:
+        """The task's own."""
+        return self.task.loss(answer, y)
+
+    def scores(self, answer: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Nothing besides the loss and the share of wrong sequences."""
+        return {}
+
+    def solved(self, answer: Tensor, batch: Batch) -> Tensor:
+        """By the criterion of the task's source."""
+        return ~self.task.wrong(answer, batch)
+
+    def naive(self, part: Part) -> dict[str, float]:
+        """Chance."""
+        return {"loss": self.task.chance}
+
+    def recipe(self) -> dict[str, Any]:
+        """The task's name and fields."""
+        from dataclasses import asdict
+
+        return {"name": self.task.name, **asdict(self.task)}
+
+
+def _generator(seed: int, part: str, number: int, rank: int) -> torch.Generator:
+    """One of its own for each batch: PyTorch spreads a seed over the whole state of the generator."""
+    mixed = hash((seed, SEEDS[part], number, rank))  # of whole numbers: the same in every process
+    return torch.Generator().manual_seed(mixed)

@@ -1,0 +1,223 @@
+"""Text, character by character: what comes next, asked at every step."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from math import log
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from longreach.batch import Batch
+from longreach.errors import ArgumentError, DataError
+from longreach.training.alphabet import Alphabet, Unit
+from longreach.training.characters import CHUNK, Characters, read
+from longreach.training.counts import Counts
+from longreach.training.problem import Advice, Part, Problem, Shape, Sizes
+from longreach.training.stream import Stream, Window
+
+LEAST = 500  # characters; of fewer, a twentieth is too few to judge by
+
+
+class Text(Problem):
+    """The next character, at every step of one or several documents.
+
+    Parts     in the order of the text: to learn from, for validation, for the test; cut wherever that falls
+    Unknown   what is in validation or test but not in the part that is learned from is one symbol more. It is asked
+              like any other, and costs what the network, which never saw it, makes it cost
+    Unasked   what follows the last character of a document: the next one is another document
+    Memory    the same for a text of any length: the characters are on the disk
+    """
+
+    kind = "text"
+    carries = True
+
+    def __init__(self, characters: Characters, *, unit: Unit, validation: float, test: float):
+        self._characters, self._unit = characters, unit
+        total = len(characters)
+        cuts = [0, round(total * (1 - validation - test)), round(total * (1 - test)), total]
+        whole = Stream(total, characters.starts)
+        names: tuple[Literal["training"] | Part, ...] = ("training", "validation", "test")
+        self._begin = dict(zip(names, cuts, strict=False))
+        self.streams = {name: whole.part(*cuts[place : place + 2]) for place, name in enumerate(names)}
+        known = int(np.searchsorted(np.array(characters.first), cuts[1]))
+        self.alphabet = Alphabet(characters.alphabet[:known], unit)
+        self._check()
+
+    @classmethod
+    def read(
+        cls,
+        files: Iterable[str | Path],
+        *,
+        unit: Unit = "character",
+        encoding: str | None = None,
+        document_separator: str = "",
+        validation: float = 0.05,
+        test: float = 0.05,
+    ) -> Self:
+        r"""The text of these files, each a document.
+
+        encoding             of characters, as Python names it; None: UTF-8
+        document_separator   ends documents inside a file; \n and \t stand for themselves
+        validation, test     shares of the text, at its end
+
+        Raises  ArgumentError for shares that leave nothing to learn from, or an unknown encoding; DataError for files
+                that cannot be read or learned from
+        """
+        if unit not in ("character", "byte"):
+            raise ArgumentError(f"--unit: expected character or byte, got {unit!r}")
+        if unit == "byte" and encoding is not None:
+            raise ArgumentError(f"--encoding: bytes have none; leave out --encoding {encoding}, or --unit byte")
+        if not (0 < validation < 1 and 0 < test < 1 and validation + test <= 0.9):
+            raise ArgumentError(
+                f"--validation, --test: expected shares above 0, together at most 0.9, got {validation} and {test}"
+            )
+        separator = document_separator.replace("\\n", "\n").replace("\\t", "\t")
+        if unit == "byte":
+            separator = separator.encode().decode("latin-1")
+        paths = [Path(file) for file in files]
+        if not paths:
+            raise ArgumentError("FILE: expected at least one text file, got none")
+        form = None if unit == "byte" else "utf-8-sig" if encoding in (None, "utf-8") else encoding
+        characters = read(paths, encoding=form, separator=separator)
+        return cls(characters, unit=unit, validation=validation, test=test)
+
+    @property
+    def shape(self) -> Shape:
+        """Symbols in, one number for each symbol out."""
+        return Shape(self.alphabet.size, self.alphabet.size, symbols=True)
+
+    @property
+    def answers(self) -> float:
+        """Characters to learn from that follow another one in their document."""
+        return self.streams["training"].answers
+
+    @property
+    def longest(self) -> int:
+        """Of a row, if the text is cut into as many as is advised."""
+        return max(self.streams["training"].length // self.advice().batch, 1)
+
+    def advice(self) -> Advice:
+        """Rows enough to keep a processor busy."""
+        return Advice(batch=32)
+
+    def training(self, sizes: Sizes) -> Callable[[int], Batch]:
+        """The windows of the part that is learned from."""
+        stream = self.streams["training"]
+        stream.hops(sizes)
+        return lambda number: self._batch("training", stream.window(number, sizes))
+
+    def held_out(self, part: Part, sizes: Sizes) -> Iterable[Batch]:
+        """All characters of a part but the first of each document."""
+        return (self._batch(part, window) for window in self.streams[part].windows(sizes))
+
+    def loss(self, answer: Float[Tensor, "answer output"], y: Int64[Tensor, " answer"]) -> Float[Tensor, ""]:
+        """Cross-entropy in nats a character; 0 where nothing was asked."""
+        return functional.cross_entropy(answer, y, reduction="sum") / max(len(y), 1)
+
+    def scores(self, answer: Float[Tensor, "answer output"], y: Int64[Tensor, " answer"]) -> dict[str, Tensor]:
+        """Bits per character: cross-entropy to the base 2."""
+        return {self._score: functional.cross_entropy(answer, y, reduction="none") / log(2)}
+
+    def naive(self, part: Part) -> dict[str, float]:
+        """The best of `counted`."""
+        return {self._score: min(self.counted(part).values())}
+
+    def counted(self, part: Part) -> dict[str, float]:
+        """Bits per character by what was counted in the text to learn from, with the rule's context in words."""
+        bits = {counts.rule: 0.0 for counts in self._counts}
+        for before, then in self._contexts(part):
+            for counts in self._counts:
+                bits[counts.rule] += float(counts.bits(before, then).sum())
+        return {rule: total / self.streams[part].answers for rule, total in bits.items()}
+
+    def notes(self) -> list[str]:
+        """What the user should know of the text, in sentences."""
+        of, known = {name: stream.length for name, stream in self.streams.items()}, self.alphabet.unknown
+        documents = len(self._characters.starts)
+        told = [
+            f"{len(self._characters):,} {self._unit}s in {documents:,} document{'s' if documents > 1 else ''}, "
+            f"{known} different: {of['training']:,} to learn from, then {of['validation']:,} for validation, "
+            f"{of['test']:,} for the test"
+        ]
+        for part in ("validation", "test"):
+            strange = sum(int((numbers == known).sum()) for numbers in self._numbers(part))
+            if strange:
+                told.append(
+                    f"{strange:,} of the {of[part]:,} {self._unit}s for {part} never come in the text to learn from: "
+                    "they count as one unknown character, which the network cannot foresee"
+                )
+        return told
+
+    def recipe(self) -> dict[str, Any]:
+        """The alphabet; what begins the text; and what tells whether a text is the same."""
+        return {
+            "kind": self.kind,
+            "unit": self._unit,
+            "alphabet": self.alphabet.symbols,
+            "opening": self.alphabet.symbols[0],
+            "length": len(self._characters),
+            "checksum": self._characters.checksum,
+        }
+
+    @property
+    def _score(self) -> str:
+        return f"bits per {self._unit}"
+
+    @cached_property
+    def _counts(self) -> tuple[Counts, ...]:
+        """Of the text to learn from."""
+        size = self.alphabet.size
+        both = Counts(size + 1, 0), Counts(size + 1, 2)  # and one for "a document begins"
+        for before, then in self._contexts("training"):
+            for counts in both:
+                counts.learn(before, then)
+        return both
+
+    def _batch(self, part: Literal["training"] | Part, window: Window) -> Batch:
+        positions = window.positions + self._begin[part]
+        x, y = self._taken(positions), self._taken(positions[window.asked] + 1)
+        resets = None if window.resets is None else torch.from_numpy(window.resets)
+        return Batch(torch.from_numpy(x)[:, :, None], torch.from_numpy(y), torch.from_numpy(window.asked), resets)
+
+    def _taken(self, positions: np.ndarray | slice) -> Int64[np.ndarray, "..."]:
+        """The numbers there; later ones in the order of first appearance are the characters that are not learned."""
+        return np.minimum(self._characters[positions], self.alphabet.unknown)
+
+    def _numbers(self, part: Literal["training"] | Part) -> Iterator[Int64[np.ndarray, " step"]]:
+        begin, length = self._begin[part], self.streams[part].length
+        for first in range(0, length, CHUNK):
+            yield self._taken(slice(begin + first, begin + min(first + CHUNK, length)))
+
+    def _contexts(self, part: Literal["training"] | Part) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The two symbols before each answer, and the answer."""
+        stream, begin = self.streams[part], self._begin[part]
+        for first in range(0, stream.length, CHUNK):
+            positions = np.arange(first, min(first + CHUNK, stream.length))[None]
+            begins, answered = stream.look_up(positions)
+            before = self._taken(np.maximum(positions + begin - 1, 0))
+            before = np.where(begins, self.alphabet.size, before)[answered]
+            now, then = (self._taken(positions[answered] + begin + ahead) for ahead in (0, 1))
+            yield np.stack([before, now], axis=1), then
+
+    def _check(self) -> None:
+        total = len(self._characters)
+        if total < LEAST:
+            raise DataError(
+                f"the text: expected at least {LEAST} {self._unit}s, got {total}; give longer or more files"
+            )
+        if self.alphabet.unknown < 2:
+            raise DataError(
+                f"the text to learn from: expected at least two different {self._unit}s, got only "
+                f"{self.alphabet.symbols!r}; there is nothing to learn"
+            )
+        for name, stream in self.streams.items():
+            if not stream.answers:
+                raise DataError(
+                    f"the {name} part: expected a document of two {self._unit}s or more, got {stream.length} "
+                    f"{self._unit}s in {len(stream.starts)} documents; give more text, or another document separator"
+                )
