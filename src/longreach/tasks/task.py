@@ -5,20 +5,23 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
+from torch.nn import functional as F
 
 from longreach.batch import Batch
+from longreach.errors import ArgumentError
 
 
 @dataclass(frozen=True)
 class Published:
-    """A figure of the literature: what `net` reached on a task of this length."""
+    """A figure of the literature: what `net` reached on a task of this length, in this variant of it."""
 
     source: str
     net: str
     length: int
     reached: str
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Task(ABC):
     chance      expected loss of the best answer that does not look at the sequence beyond its length and markers
     criterion   in words, when the source counts the task as solved
     allowed     share of wrong sequences below which it is
+
+    Raises      ArgumentError when it is made, where a field does not fit
     """
 
     length: int
@@ -40,20 +45,27 @@ class Task(ABC):
     name: ClassVar[str]
     source: ClassVar[str]
     criterion: ClassVar[str]
-    allowed: ClassVar[float] = 0.01
     published: ClassVar[tuple[Published, ...]] = ()
 
     @property
     @abstractmethod
-    def inputs(self) -> int: ...
+    def inputs(self) -> int:
+        """Numbers that x holds at each step."""
 
     @property
     @abstractmethod
-    def outputs(self) -> int: ...
+    def outputs(self) -> int:
+        """Numbers that an answer has."""
 
     @property
     @abstractmethod
-    def chance(self) -> float: ...
+    def chance(self) -> float:
+        """Expected loss of the best answer that does not look."""
+
+    @property
+    def allowed(self) -> float:
+        """One in a hundred, the rule of Pascanu et al. 2013, where the source has none of its own."""
+        return 0.01
 
     @abstractmethod
     def draw(self, count: int, generator: torch.Generator) -> Batch:
@@ -66,3 +78,42 @@ class Task(ABC):
     @abstractmethod
     def wrong(self, answer: Float[Tensor, "answer output"], batch: Batch) -> Bool[Tensor, " sequence"]:
         """Which sequences count as wrong."""
+
+    def _expect(self, field: str, fits: bool, expected: str) -> None:
+        """Refuse a value of a field before anything is drawn."""
+        if not fits:
+            raise ArgumentError(f"{self.name}: {field}: expected {expected}, got {getattr(self, field)!r}")
+
+
+class Choosing(Task):
+    """A task whose answers are classes or symbols: y is a number of one, an answer holds a score for each.
+
+    loss    mean cross-entropy, in nats:  mean of -ln softmax(answer)[y]
+    wrong   where the highest score is another's at one asked step or more
+    """
+
+    def loss(self, answer: Float[Tensor, "answer output"], y: Int[Tensor, " answer"]) -> Float[Tensor, ""]:
+        """Mean cross-entropy over asked steps, in nats."""
+        return F.cross_entropy(answer, y)
+
+    def wrong(self, answer: Float[Tensor, "answer output"], batch: Batch) -> Bool[Tensor, " sequence"]:
+        """Sequences with one asked step or more whose highest score is not y's."""
+        return somewhere(answer.argmax(dim=1) != batch.y, batch.asked)
+
+
+class Measuring(Task):
+    """A task whose answers are numbers, one at each asked step: the loss is their mean squared error."""
+
+    @property
+    def outputs(self) -> int:
+        """The number itself."""
+        return 1
+
+    def loss(self, answer: Float[Tensor, "answer 1"], y: Float[Tensor, "answer 1"]) -> Float[Tensor, ""]:
+        """Mean squared error over asked steps."""
+        return F.mse_loss(answer, y)
+
+
+def somewhere(at_answer: Bool[Tensor, " answer"], asked: Bool[Tensor, "sequence time"]) -> Bool[Tensor, " sequence"]:
+    """The sequences in which it is so at one asked step or more."""
+    return torch.zeros_like(asked).masked_scatter(asked, at_answer).any(dim=1)
