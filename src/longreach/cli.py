@@ -145,6 +145,25 @@ def report(
 
 
 @app.command()
+def generate(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as `longreach train text` named it.")],
+    prompt: Annotated[str, typer.Option(help="What the text begins with.")] = "",
+    length: Annotated[int, typer.Option(help="Characters to write.")] = 1000,
+    temperature: Annotated[
+        float, typer.Option(help="1: as varied as the text that was learned; 0: always the likeliest character.")
+    ] = 0.8,
+    seed: Annotated[int | None, typer.Option(help="The same seed writes the same; default: another text now.")] = None,
+) -> None:
+    """Write text with a network that `longreach train text` has trained."""
+    from longreach.training.generate import generated, printable
+
+    for piece in generated(folder, prompt=prompt, length=length, temperature=temperature, seed=seed):
+        typer.echo(printable(piece, sys.stdout), nl=False)
+        sys.stdout.flush()
+    typer.echo()
+
+
+@app.command()
 def demo() -> None:
     """The whole story: a forgetful network, its picture, its verdict, the remedy, and what the remedy changed."""
     from longreach.demo import demo as play

@@ -1,5 +1,7 @@
 """The characters that a network knows, by number."""
 
+import codecs
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,6 +44,16 @@ class Alphabet:
                 f"out. It knows {self.shown()}"
             )
         return [known[symbol] for symbol in text]
+
+    def text(self, numbers: Iterable[int]) -> Iterator[str]:
+        """What the numbers stand for, piece by piece as they come. Bytes that are no UTF-8 become �."""
+        if self.unit == "character":
+            yield from (self.symbols[number] for number in numbers)
+            return
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        for number in numbers:
+            yield decoder.decode(self.symbols[number].encode("latin-1"))
+        yield decoder.decode(b"", final=True)
 
     def shown(self, most: int = 100) -> str:
         """The characters in order, for people."""

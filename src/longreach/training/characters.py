@@ -26,12 +26,12 @@ class Characters:
     alphabet   every character, in the order of its first appearance
     first      where each first appeared
     checksum   of all characters, CRC-32: tells whether data are the same as at another time
-    Memory     what is added or asked for at once, and eight bytes a document
+    Memory     what is added or asked for at once, and eight bytes a document and a mark
     """
 
     def __init__(self) -> None:
         self.alphabet, self.first, self.checksum = "", array("q"), 0
-        self._ends, self._length, self._width = array("q"), 0, 0
+        self._starts, self._marks, self._length, self._width = array("q"), array("q"), 0, 0
         self._file: IO[Any] = _scratch()
         self._number = np.full(0x110000, -1, dtype=np.int32)  # of every code point
 
@@ -40,6 +40,7 @@ class Characters:
 
     def __getitem__(self, positions: np.ndarray | slice) -> Int64[np.ndarray, "..."]:
         """The numbers there. The file is mapped anew each time: what was read does not stay in the memory."""
+        self._file.flush()
         with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             numbers = np.frombuffer(mapped, dtype=WIDTHS[self._width])
             taken = numbers[positions].astype(np.int64)
@@ -49,23 +50,26 @@ class Characters:
     @property
     def starts(self) -> Int64[np.ndarray, " document"]:
         """Where documents begin."""
-        return np.append(0, np.array(self._ends[:-1], dtype=np.int64))
+        return np.array(self._starts, dtype=np.int64)
 
-    def add(self, text: str, ends: Iterable[int] = ()) -> None:
-        """More text; after so many of its characters documents end."""
-        self._ends.extend(self._length + end for end in ends)
+    @property
+    def marks(self) -> Int64[np.ndarray, " mark"]:
+        """Where separators between documents end: their last characters."""
+        return np.array(self._marks, dtype=np.int64)
+
+    def begin(self) -> None:
+        """What is added next is another document."""
+        self._starts.append(self._length)
+
+    def add(self, text: str, marks: Iterable[int] = ()) -> None:
+        """More text; where in it separators end."""
+        self._marks.extend(self._length + mark for mark in marks)
         data = text.encode("utf-32-le", "surrogatepass")
         self.checksum = zlib.crc32(data, self.checksum)
         codes = np.frombuffer(data, dtype=np.uint32)
         self._learn(codes)
         self._file.write(self._number[codes].astype(WIDTHS[self._width]).tobytes())
         self._length += len(codes)
-
-    def end(self) -> None:
-        """A document ends here, if one has begun."""
-        if self._length > (self._ends[-1] if self._ends else 0):
-            self._ends.append(self._length)
-        self._file.flush()
 
     def _learn(self, codes: np.ndarray) -> None:
         """Take into the alphabet what is not yet there."""
@@ -91,7 +95,7 @@ def read(files: Iterable[Path], *, encoding: str | None = "utf-8-sig", separator
     """The characters of these files, each a document.
 
     encoding   as Python names it; line ends become \\n. None: no encoding, each byte is a character for itself
-    separator  what ends a document inside a file too; it stays that document's end
+    separator  what stands between documents inside a file; its last character is their mark
 
     Raises  ArgumentError if there is no such encoding; DataError if a file cannot be read, or has nothing in it, or if
             none has the separator in it
@@ -99,10 +103,10 @@ def read(files: Iterable[Path], *, encoding: str | None = "utf-8-sig", separator
     characters, found = Characters(), False
     for file in files:
         before = len(characters)
-        for piece, ends in borders(decoded(file, encoding), separator):
-            _kept(characters, piece, ends)
-            found = found or bool(ends)
-        characters.end()
+        characters.begin()
+        for piece, marks in marked(decoded(file, encoding), separator):
+            _kept(characters, piece, marks)
+            found = found or bool(marks)
         if len(characters) == before:
             raise DataError(f"{file}: expected text, got an empty file; leave it out")
     if separator and not found:
@@ -136,15 +140,15 @@ def decoded(file: Path, encoding: str | None) -> Iterator[str]:
         raise DataError(f"{file}: expected a file that can be read, got: {error.strerror}") from None
 
 
-def borders(pieces: Iterable[str], separator: str) -> Iterator[tuple[str, list[int]]]:
-    """The text in pieces again, each with the places in it where a document ends: after a separator."""
+def marked(pieces: Iterable[str], separator: str) -> Iterator[tuple[str, list[int]]]:
+    """The text in pieces again, each with the places in it of the last characters of separators."""
     rest = ""
     for piece in pieces:
         text = rest + piece
-        ends = [found.end() for found in re.finditer(re.escape(separator), text)] if separator else []
+        marks = [found.end() - 1 for found in re.finditer(re.escape(separator), text)] if separator else []
         # what may be the start of a separator waits for the next piece
-        cut = max(len(text) - max(len(separator) - 1, 0), ends[-1] if ends else 0)
-        yield text[:cut], ends
+        cut = max(len(text) - max(len(separator) - 1, 0), marks[-1] + 1 if marks else 0)
+        yield text[:cut], marks
         rest = text[cut:]
     yield rest, []
 
@@ -168,9 +172,9 @@ def _undecodable(file: Path, encoding: str | None, got: str) -> DataError:
     )
 
 
-def _kept(characters: Characters, text: str, ends: list[int]) -> None:
+def _kept(characters: Characters, text: str, marks: list[int]) -> None:
     try:
-        characters.add(text, ends)
+        characters.add(text, marks)
     except OSError as error:
         raise DataError(
             f"temporary folder {tempfile.gettempdir()}: expected room for the text, a byte a character, got: "

@@ -121,3 +121,25 @@ def task(
     """A long-lag task of the literature, exactly as it was published."""
     options = {"variant": variant, "longest": longest}
     return {"name": name, "length": length} | {key: value for key, value in options.items() if value is not None}
+
+
+@trains("text")
+def text(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Text; each file is a document.")],
+    unit: Annotated[str, typer.Option(help="character, or byte.")] = "character",
+    encoding: Annotated[str | None, typer.Option(help="Of the files, as latin-1 or utf-16; default: UTF-8.")] = None,
+    document_separator: Annotated[str, typer.Option(help=r"Stands between documents in a file, as '\n\n'.")] = "",
+    validation: Annotated[
+        float, typer.Option(help="Share of the text, before its end, that tells when to stop.")
+    ] = 0.05,
+    test: Annotated[float, typer.Option(help="Share of the text, at its end, for the figures.")] = 0.05,
+) -> dict[str, Any]:
+    """Texts: what character comes next. Then `longreach generate RUN` writes more of it."""
+    return {
+        "files": [str(file.absolute()) for file in files],
+        "unit": unit,
+        "encoding": encoding,
+        "document_separator": document_separator,
+        "validation": validation,
+        "test": test,
+    }

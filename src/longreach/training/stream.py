@@ -14,7 +14,7 @@ effect; it is there so that nobody has to know that they are the first.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +28,7 @@ class Window(NamedTuple):
     """Where in the stream the steps of a batch lie.
 
     asked   the last `hop` steps: those that no earlier window asked; not those whose answer lies beyond their document
-    resets  where a document begins or the row starts again; None: nowhere
+    resets  where a document begins, or a mark is, or the row starts again; None: nowhere
     """
 
     positions: Int64[np.ndarray, "row time"]
@@ -41,13 +41,17 @@ class Stream:
     """Steps one after the other, in one document or several.
 
     length  steps
-    starts  where documents begin, ascending; the first one at 0
+    starts  where documents begin, ascending; the first one at 0. The state is reset there, and no step before is asked
+            for an answer beyond
     ahead   so many steps later the answer of a step is known
+    marks   further steps at which the state is reset, ascending; answers beyond them are asked: a mark that ends one
+            document and begins the next one has to be foreseen
     """
 
     length: int
     starts: Int64[np.ndarray, " document"]
     ahead: int = 1
+    marks: Int64[np.ndarray, " mark"] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
     def documents(self) -> Int64[np.ndarray, " document"]:
@@ -62,7 +66,9 @@ class Stream:
     def part(self, begin: int, end: int) -> "Stream":
         """The steps from `begin` to before `end`, as a stream of their own, counted from 0."""
         first, last = np.searchsorted(self.starts, [begin + 1, end])
-        return Stream(end - begin, np.append(0, self.starts[first:last] - begin), self.ahead)
+        mark, beyond = np.searchsorted(self.marks, [begin, end])
+        starts, marks = np.append(0, self.starts[first:last] - begin), self.marks[mark:beyond] - begin
+        return Stream(end - begin, starts, self.ahead, marks)
 
     def hops(self, sizes: Sizes) -> int:
         """Windows until every row has been read once.
@@ -113,10 +119,14 @@ class Stream:
     def look_up(
         self, positions: Int64[np.ndarray, "row time"]
     ) -> tuple[Bool[np.ndarray, "row time"], Bool[np.ndarray, "row time"]]:
-        """Where a document begins, and which answers lie in the document of their step."""
+        """Where the state is reset, and which answers lie in the document of their step."""
         document = np.searchsorted(self.starts, positions, side="right")
         ends = np.append(self.starts, self.length)[document]
-        return self.starts[document - 1] == positions, positions + self.ahead < ends
+        resets = self.starts[document - 1] == positions
+        if len(self.marks):
+            marks = np.searchsorted(self.marks, positions, side="right")
+            resets |= (marks > 0) & (self.marks[marks - 1] == positions)
+        return resets, positions + self.ahead < ends
 
 
 def _where(resets: Bool[np.ndarray, "row time"]) -> Bool[np.ndarray, "row time"] | None:

@@ -24,23 +24,25 @@ LEAST = 500  # characters; of fewer, a twentieth is too few to judge by
 
 
 class Text(Problem):
-    """The next character, at every step of one or several documents.
+    """The next character, at every step of one or several documents. At the start of each the state is reset.
 
     Parts     in the order of the text: to learn from, for validation, for the test; cut wherever that falls
     Unknown   what is in validation or test but not in the part that is learned from is one symbol more. It is asked
               like any other, and costs what the network, which never saw it, makes it cost
-    Unasked   what follows the last character of a document: the next one is another document
+    Separator between documents inside a file: its end is foreseen as part of one document, and is the first input of
+              the next. So the network learns how documents begin and end
+    Unasked   what follows the last character of a file: the next one is another document
     Memory    the same for a text of any length: the characters are on the disk
     """
 
     kind = "text"
     carries = True
 
-    def __init__(self, characters: Characters, *, unit: Unit, validation: float, test: float):
-        self._characters, self._unit = characters, unit
+    def __init__(self, characters: Characters, *, unit: Unit, separator: str, validation: float, test: float):
+        self._characters, self._unit, self._separator = characters, unit, separator
         total = len(characters)
         cuts = [0, round(total * (1 - validation - test)), round(total * (1 - test)), total]
-        whole = Stream(total, characters.starts)
+        whole = Stream(total, characters.starts, marks=characters.marks)
         names: tuple[Literal["training"] | Part, ...] = ("training", "validation", "test")
         self._begin = dict(zip(names, cuts, strict=False))
         self.streams = {name: whole.part(*cuts[place : place + 2]) for place, name in enumerate(names)}
@@ -62,7 +64,7 @@ class Text(Problem):
         r"""The text of these files, each a document.
 
         encoding             of characters, as Python names it; None: UTF-8
-        document_separator   ends documents inside a file; \n and \t stand for themselves
+        document_separator   stands between documents inside a file; \n is a line's end, \t a tabulator
         validation, test     shares of the text, at its end
 
         Raises  ArgumentError for shares that leave nothing to learn from, or an unknown encoding; DataError for files
@@ -84,7 +86,7 @@ class Text(Problem):
             raise ArgumentError("FILE: expected at least one text file, got none")
         form = None if unit == "byte" else "utf-8-sig" if encoding in (None, "utf-8") else encoding
         characters = read(paths, encoding=form, separator=separator)
-        return cls(characters, unit=unit, validation=validation, test=test)
+        return cls(characters, unit=unit, separator=separator, validation=validation, test=test)
 
     @property
     def shape(self) -> Shape:
@@ -112,7 +114,7 @@ class Text(Problem):
         return lambda number: self._batch("training", stream.window(number, sizes))
 
     def held_out(self, part: Part, sizes: Sizes) -> Iterable[Batch]:
-        """All characters of a part but the first of each document."""
+        """All characters of a part but the first one of each file."""
         return (self._batch(part, window) for window in self.streams[part].windows(sizes))
 
     def loss(self, answer: Float[Tensor, "answer output"], y: Int64[Tensor, " answer"]) -> Float[Tensor, ""]:
@@ -124,8 +126,10 @@ class Text(Problem):
         return {self._score: functional.cross_entropy(answer, y, reduction="none") / log(2)}
 
     def naive(self, part: Part) -> dict[str, float]:
-        """The best of `counted`."""
-        return {self._score: min(self.counted(part).values())}
+        """The best of `counted`, and each of them."""
+        counted = self.counted(part)
+        best = min(counted.values())
+        return {self._score: best} | {f"{self._score}, by {rule}": bits for rule, bits in counted.items()}
 
     def counted(self, part: Part) -> dict[str, float]:
         """Bits per character by what was counted in the text to learn from, with the rule's context in words."""
@@ -138,7 +142,8 @@ class Text(Problem):
     def notes(self) -> list[str]:
         """What the user should know of the text, in sentences."""
         of, known = {name: stream.length for name, stream in self.streams.items()}, self.alphabet.unknown
-        documents = len(self._characters.starts)
+        ended = self._characters.marks + 1
+        documents = len(np.union1d(self._characters.starts, ended[ended < len(self._characters)]))
         told = [
             f"{len(self._characters):,} {self._unit}s in {documents:,} document{'s' if documents > 1 else ''}, "
             f"{known} different: {of['training']:,} to learn from, then {of['validation']:,} for validation, "
@@ -154,12 +159,12 @@ class Text(Problem):
         return told
 
     def recipe(self) -> dict[str, Any]:
-        """The alphabet; what begins the text; and what tells whether a text is the same."""
+        """The alphabet, whose first character begins the text; and what tells whether a text is the same."""
         return {
             "kind": self.kind,
             "unit": self._unit,
             "alphabet": self.alphabet.symbols,
-            "opening": self.alphabet.symbols[0],
+            "separator": self._separator if len(self.streams["training"].marks) else "",
             "length": len(self._characters),
             "checksum": self._characters.checksum,
         }
@@ -218,6 +223,6 @@ class Text(Problem):
         for name, stream in self.streams.items():
             if not stream.answers:
                 raise DataError(
-                    f"the {name} part: expected a document of two {self._unit}s or more, got {stream.length} "
-                    f"{self._unit}s in {len(stream.starts)} documents; give more text, or another document separator"
+                    f"the {name} part: expected two {self._unit}s of one file or more, got {stream.length} from "
+                    f"{len(stream.starts)} files; give longer files"
                 )
