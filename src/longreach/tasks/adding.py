@@ -1,7 +1,7 @@
 """The adding problem, in each of its published variants: two marked numbers far apart are added up."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -98,12 +98,11 @@ class Adding(Measuring):
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:
         """Numbers, marks, and an answer at the last step."""
-        length, first, second = marks(self.variant, self.length, count, generator)
-        low, high = {"hochreiter": (-1, 1), "skip-rnn": (-0.5, 0.5)}.get(self.variant, (0, 1))
-        x, two = marked(length, first, second, low, high, self.variant, 0.0, generator)
-        total = two.sum(dim=1, keepdim=True)
+        low, high = {"hochreiter": (-1.0, 1.0), "skip-rnn": (-0.5, 0.5)}.get(self.variant, (0.0, 1.0))
+        x, two, hidden, asked = marked(self.variant, self.length, count, low, high, generator)
+        total = two.masked_fill(hidden, 0).sum(dim=1, keepdim=True)
         y = {"hochreiter": 0.5 + total / 4, "pascanu": total / 2}.get(self.variant, total)
-        return Batch(x, y, at(length - 1, x.shape[1]))
+        return Batch(x, y, asked)
 
     def wrong(self, answer: Float[Tensor, "answer 1"], batch: Batch) -> Bool[Tensor, " sequence"]:
         """Sequences whose error is beyond what the variant lets pass."""
@@ -115,7 +114,31 @@ TOLERANCE = {"le": 0.2, "hochreiter": 0.04, "pascanu": 0.2, "bai": 0.2, "skip-rn
 SHORTEST = {"le": 2, "hochreiter": 22, "pascanu": 10, "bai": 2, "skip-rnn": 10}
 
 
-def marks(
+class Marked(NamedTuple):
+    """Sequences with two marks each; hidden: a mark on the first step of `hochreiter`, which has another there."""
+
+    x: Float[Tensor, "sequence time 2"]
+    two: Float[Tensor, "sequence 2"]
+    hidden: Bool[Tensor, "sequence 2"]
+    asked: Bool[Tensor, "sequence time"]
+
+
+def marked(variant: str, length: int, count: int, low: float, high: float, generator: torch.Generator) -> Marked:
+    """Values of U[low, high) with markers, and the two marked ones, in the order in which they are drawn."""
+    lengths, first, second = _places(variant, length, count, generator)
+    steps = int(lengths.max())
+    one, other, last = at(first, steps), at(second, steps), at(lengths - 1, steps)
+    values = uniform(low, high, (count, steps), generator) * before(lengths, steps)
+    two = torch.stack([values[one], values[other]], dim=1)
+    marker, hidden = (one | other).float(), torch.zeros_like(two, dtype=torch.bool)
+    if variant == "hochreiter":
+        marker[:, 0] = -1
+        marker[last] = -1
+        hidden = torch.stack([first, second], dim=1) == 0
+    return Marked(torch.stack([values, marker], dim=2), two, hidden, last)
+
+
+def _places(
     variant: str, length: int, count: int, generator: torch.Generator
 ) -> tuple[Int[Tensor, " sequence"], Int[Tensor, " sequence"], Int[Tensor, " sequence"]]:
     """The length of each sequence and its two marked places, as the variant has them."""
@@ -125,38 +148,14 @@ def marks(
         return lengths, first, another(first, length // 2 - 1, generator)
     if variant == "pascanu":  # one length a batch, and places in shares of it
         length = int(integers(length, length + length // 10 - 1, 1, generator))
-    tenth, half = length // 10, length // 2
     lengths = torch.full((count,), length)
     if variant == "bai":
         first = integers(0, length - 1, count, generator)
         return lengths, first, another(first, length - 1, generator)
-    windows = {
+    tenth, half = length // 10, length // 2
+    low, high, low2, high2 = {
         "le": (0, half - 1, half, length - 1),
         "pascanu": (0, tenth - 1, tenth, tenth + 4 * length // 10 - 1),
         "skip-rnn": (0, tenth - 1, half, length - 1),
-    }
-    low, high, low2, high2 = windows[variant]
+    }[variant]
     return lengths, integers(low, high, count, generator), integers(low2, high2, count, generator)
-
-
-def marked(
-    length: Int[Tensor, " sequence"],
-    first: Int[Tensor, " sequence"],
-    second: Int[Tensor, " sequence"],
-    low: float,
-    high: float,
-    variant: str,
-    neutral: float,
-    generator: torch.Generator,
-) -> tuple[Float[Tensor, "sequence time 2"], Float[Tensor, "sequence 2"]]:
-    """x of values and markers, and the two marked values; in `hochreiter` the step 0 counts as `neutral`."""
-    steps = int(length.max())
-    one, other = at(first, steps), at(second, steps)
-    values = uniform(low, high, (len(length), steps), generator) * before(length, steps)
-    two = torch.stack([values[one], values[other]], dim=1)
-    marker = (one | other).float()
-    if variant == "hochreiter":
-        marker[:, 0] = -1
-        marker[at(length - 1, steps)] = -1
-        two[torch.stack([first, second], dim=1) == 0] = neutral
-    return torch.stack([values, marker], dim=2), two

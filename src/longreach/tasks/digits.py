@@ -1,10 +1,10 @@
 """Digits pixel by pixel: 784 steps of one number, then which digit it was."""
 
 import gzip
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from longreach.tasks.task import Choosing, Published
 
 PIXELS = 28 * 28
 SEED = 92916
-HALVES = {"train": "train", "test": "t10k"}
+PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,9 @@ class Digits(Choosing):
     folder      where the files of MNIST lie, as published: {train,t10k}-{images-idx3,labels-idx1}-ubyte.gz
     permuted    one random order for all images, numpy's RandomState(92916).permutation(784), as in the code of the
                 dilated RNN and of expRNN
-    part        "train" or "test". Where the folder holds only the t10k files, their first four fifths are "train" and
-                the last fifth is "test": then figures are not comparable with published ones
+    part        "train" is 11/12 of the train files, 55,000 images; "validation" their last 5000; "test" the t10k files.
+                Where the folder holds only t10k, its last fifth is "test" and the rest is divided so: figures are then
+                not comparable with published ones
     length      784
     draw        takes images at random, again and again; whole() gives each of the part once
     chance      entropy of the ten shares of the part, about ln 10 = 2.3026 nats
@@ -73,7 +74,7 @@ class Digits(Choosing):
 
     def __post_init__(self):
         self._expect("length", self.length == PIXELS, f"{PIXELS}, the pixels of an image")
-        self._expect("part", self.part in HALVES, "train or test")
+        self._expect("part", self.part in PARTS, f"one of {', '.join(PARTS)}")
         self._expect(
             "folder", bool(self.folder), "the folder that holds MNIST's four files, train-images-idx3-ubyte.gz ..."
         )
@@ -99,6 +100,10 @@ class Digits(Choosing):
         """Images at random."""
         return self._shown(torch.randint(len(self._digits[1]), (count,), generator=generator))
 
+    def held_out(self, part: Literal["validation", "test"]) -> "Digits":
+        """The same in another part."""
+        return replace(self, part=part)
+
     def whole(self) -> Batch:
         """Every image of the part, once."""
         return self._shown(torch.arange(len(self._digits[1])))
@@ -110,10 +115,10 @@ class Digits(Choosing):
         return Batch(images[which].float()[..., None] / 255, labels[which], asked)
 
     @cached_property
-    def _digits(self) -> tuple[Int[Tensor, "image pixel"], Int[Tensor, " image"]]:
+    def _digits(self) -> tuple[UInt8[Tensor, "image pixel"], Int[Tensor, " image"]]:
         folder = Path(self.folder)
-        whole = (folder / "train-images-idx3-ubyte.gz").exists()
-        half = HALVES[self.part] if whole else "t10k"
+        complete = (folder / "train-images-idx3-ubyte.gz").exists()
+        half = "train" if complete and self.part != "test" else "t10k"
         images = idx(folder / f"{half}-images-idx3-ubyte.gz", 3).flatten(1)
         labels = idx(folder / f"{half}-labels-idx1-ubyte.gz", 1).long()
         if len(images) != len(labels) or images.shape[1] != PIXELS:
@@ -121,17 +126,21 @@ class Digits(Choosing):
                 f"{folder}: expected as many labels as images, of 28 x 28 pixels; got {len(labels)} labels and "
                 f"{len(images)} images of {images.shape[1]} pixels. Are the files of one and the same set?"
             )
-        if not whole:
-            fifth = len(labels) // 5
-            kept = slice(None, -fifth) if self.part == "train" else slice(-fifth, None)
-            images, labels = images[kept], labels[kept]
+        trained = len(labels) if complete else len(labels) - len(labels) // 5
+        twelfth = trained // 12
+        kept = {
+            "train": slice(0, trained - twelfth),
+            "validation": slice(trained - twelfth, trained),
+            "test": slice(0 if complete else trained, None),
+        }[self.part]
+        images, labels = images[kept], labels[kept]
         if self.permuted:
             order = np.random.RandomState(SEED).permutation(PIXELS)
             images = images[:, torch.from_numpy(order)]
         return images, labels
 
 
-def idx(path: Path, axes: int) -> Int[Tensor, "..."]:
+def idx(path: Path, axes: int) -> UInt8[Tensor, "..."]:
     """What a gzipped idx file of bytes holds: 0, 0, 8, the number of axes, the length of each, the bytes."""
     try:
         with gzip.open(path) as file:

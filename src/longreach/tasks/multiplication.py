@@ -8,8 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from longreach.batch import Batch
-from longreach.tasks.adding import HS97, SHORTEST, marked, marks
-from longreach.tasks.drawing import at
+from longreach.tasks.adding import HS97, SHORTEST, marked
 from longreach.tasks.task import Measuring, Published
 
 
@@ -71,9 +70,8 @@ class Multiplication(Measuring):
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:
         """Numbers, marks, and an answer at the last step."""
-        length, first, second = marks(self.variant, self.length, count, generator)
-        x, two = marked(length, first, second, 0, 1, self.variant, 1.0, generator)
-        return Batch(x, two.prod(dim=1, keepdim=True), at(length - 1, x.shape[1]))
+        x, two, hidden, asked = marked(self.variant, self.length, count, 0.0, 1.0, generator)
+        return Batch(x, two.masked_fill(hidden, 1).prod(dim=1, keepdim=True), asked)
 
     def wrong(self, answer: Float[Tensor, "answer 1"], batch: Batch) -> Bool[Tensor, " sequence"]:
         """Sequences whose error is beyond what the variant lets pass."""

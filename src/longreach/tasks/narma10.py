@@ -22,10 +22,10 @@ class NARMA10(Measuring):
     asked       yₜ₊₁, at step t, when u₀, ..., uₜ were seen; from step 50 on
     length      steps asked; 50 more come first
     loss        mean squared error; its square root over the standard deviation of y is the NRMSE of the literature
-    chance      variance of y: 0.01118, measured over 4e8 steps, +- 0.00001
+    chance      variance of y: 0.0118, measured over 6e7 steps at lengths from 40 to 2000, +- 0.0001
     wrong       where the NRMSE within the sequence is above 0.1; the source has no such rule
-    diverging   the system can run away from its bounds: sequences that leave [0, 1] are drawn again (about 1 in 1e5 of
-                1000 steps)
+    diverging   the system can run away: sequences that leave [0, 1] are drawn again, 1.8 % of those of 1000 steps. A
+                quarter of these diverge, the others would have come back
     Is not      a test of very long memory: ten steps, and products of two of them; and what reservoirpy calls NARMA
                 leaves out yₜ of the sum and takes another lag
     Source      Atiya & Parlos 2000, IEEE Transactions on Neural Networks 11(3):697-709. Reported, from memory: linear
@@ -47,15 +47,15 @@ class NARMA10(Measuring):
     @property
     def chance(self) -> float:
         """Variance of y, as measured."""
-        return 0.01118
+        return 0.0118
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:
         """Inputs, and from step 50 on what the system makes of them."""
         steps = SETTLING + self.length
-        u = uniform(0, 0.5, (count, steps), generator)
+        u = uniform(0.0, 0.5, (count, steps), generator)
         y = imitated(u)
         while (away := ~((y >= 0) & (y <= 1)).all(dim=1)).any():
-            u[away] = uniform(0, 0.5, (int(away.sum()), steps), generator)
+            u[away] = uniform(0.0, 0.5, (int(away.sum()), steps), generator)
             y[away] = imitated(u[away])
         asked = (torch.arange(steps) >= SETTLING).repeat(count, 1)
         return Batch(u[..., None], y[:, SETTLING:].reshape(-1, 1), asked)

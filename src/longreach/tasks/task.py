@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -70,6 +70,10 @@ class Task(ABC):
     @abstractmethod
     def draw(self, count: int, generator: torch.Generator) -> Batch:
         """So many sequences, new ones with every call; the generator is all that decides them."""
+
+    def held_out(self, part: Literal["validation", "test"]) -> "Task":
+        """What judges a network: this task, where sequences never end, or a part of it that is not trained on."""
+        return self
 
     @abstractmethod
     def loss(self, answer: Float[Tensor, "answer output"], y: Shaped[Tensor, "answer ..."]) -> Float[Tensor, ""]:
