@@ -4,10 +4,11 @@ import codecs
 import mmap
 import re
 import tempfile
+import weakref
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator
-from io import IncrementalNewlineDecoder
+from io import BytesIO, IncrementalNewlineDecoder, TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,7 +17,7 @@ from jaxtyping import Int64
 
 from longreach.errors import ArgumentError, DataError
 
-CHUNK = 1 << 20  # bytes read at once
+CHUNK = 1 << 18  # bytes or characters read at once
 WIDTHS = (np.uint8, np.uint16, np.int32)  # of the symbols on the disk, the narrowest that holds the alphabet
 
 
@@ -32,7 +33,7 @@ class Characters:
     def __init__(self) -> None:
         self.alphabet, self.first, self.checksum = "", array("q"), 0
         self._starts, self._marks, self._length, self._width = array("q"), array("q"), 0, 0
-        self._file: IO[Any] = _scratch()
+        self._file = _scratch(self)
         self._number = np.full(0x110000, -1, dtype=np.int32)  # of every code point
 
     def __len__(self) -> int:
@@ -83,7 +84,7 @@ class Characters:
             self._widen()
 
     def _widen(self) -> None:
-        narrow, wide = self._file, _scratch()
+        narrow, wide = self._file, _scratch(self)
         narrow.seek(0)
         while data := narrow.read(CHUNK):
             wide.write(np.frombuffer(data, dtype=WIDTHS[self._width]).astype(WIDTHS[self._width + 1]).tobytes())
@@ -157,7 +158,7 @@ def _decoder(encoding: str | None) -> codecs.IncrementalDecoder | IncrementalNew
     if encoding is None:
         return codecs.getincrementaldecoder("latin-1")()
     try:
-        b"".decode(encoding)
+        TextIOWrapper(BytesIO(), encoding)  # knows which encodings are of text
         return IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=True)
     except LookupError:
         raise ArgumentError(
@@ -182,6 +183,8 @@ def _kept(characters: Characters, text: str, marks: list[int]) -> None:
         ) from None
 
 
-def _scratch() -> IO[Any]:
-    """A file without a name: gone with the process, however it ends."""
-    return tempfile.TemporaryFile(prefix="longreach-")
+def _scratch(owner: object) -> IO[Any]:
+    """A file without a name: gone with its owner, or with the process, however that ends."""
+    file = tempfile.TemporaryFile(prefix="longreach-")
+    weakref.finalize(owner, file.close)
+    return file

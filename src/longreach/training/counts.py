@@ -30,8 +30,7 @@ class Counts:
 
     def learn(self, before: Int64[np.ndarray, "answer 2"], then: Int64[np.ndarray, " answer"]) -> None:
         """Count what came after which two symbols."""
-        cells = self._context(before) * self.symbols + then
-        self._counts += np.bincount(cells, minlength=self._counts.size).reshape(self._counts.shape)
+        np.add.at(self._counts, (self._context(before), then), 1)
 
     def bits(self, before: Int64[np.ndarray, "answer 2"], then: Int64[np.ndarray, " answer"]) -> Float[np.ndarray, "_"]:
         """-log₂ p of what came after which two symbols."""

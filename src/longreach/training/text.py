@@ -21,6 +21,9 @@ from longreach.training.problem import Advice, Part, Problem, Shape, Sizes
 from longreach.training.stream import Stream, Window
 
 LEAST = 500  # characters; of fewer, a twentieth is too few to judge by
+HELD_OUT = 0.05  # share of the text for validation, and as much for the test,
+JUDGED = 1_000_000  # but no more characters than this: judging takes time too
+COUNTED = 10_000_000  # characters to learn from, the last ones, that are counted
 
 
 class Text(Problem):
@@ -58,14 +61,14 @@ class Text(Problem):
         unit: Unit = "character",
         encoding: str | None = None,
         document_separator: str = "",
-        validation: float = 0.05,
-        test: float = 0.05,
+        validation: float | None = None,
+        test: float | None = None,
     ) -> Self:
         r"""The text of these files, each a document.
 
         encoding             of characters, as Python names it; None: UTF-8
         document_separator   stands between documents inside a file; \n is a line's end, \t a tabulator
-        validation, test     shares of the text, at its end
+        validation, test     shares of the text, at its end; None: HELD_OUT, and of a long text less
 
         Raises  ArgumentError for shares that leave nothing to learn from, or an unknown encoding; DataError for files
                 that cannot be read or learned from
@@ -74,9 +77,10 @@ class Text(Problem):
             raise ArgumentError(f"--unit: expected character or byte, got {unit!r}")
         if unit == "byte" and encoding is not None:
             raise ArgumentError(f"--encoding: bytes have none; leave out --encoding {encoding}, or --unit byte")
-        if not (0 < validation < 1 and 0 < test < 1 and validation + test <= 0.9):
+        shares = [HELD_OUT if share is None else share for share in (validation, test)]
+        if not (min(shares) > 0 and sum(shares) <= 0.9):
             raise ArgumentError(
-                f"--validation, --test: expected shares above 0, together at most 0.9, got {validation} and {test}"
+                f"--validation, --test: expected shares above 0, together at most 0.9, got {shares[0]} and {shares[1]}"
             )
         separator = document_separator.replace("\\n", "\n").replace("\\t", "\t")
         if unit == "byte":
@@ -86,6 +90,8 @@ class Text(Problem):
             raise ArgumentError("FILE: expected at least one text file, got none")
         form = None if unit == "byte" else "utf-8-sig" if encoding in (None, "utf-8") else encoding
         characters = read(paths, encoding=form, separator=separator)
+        most = min(HELD_OUT, JUDGED / max(len(characters), 1))
+        validation, test = (most if share is None else share for share in (validation, test))
         return cls(characters, unit=unit, separator=separator, validation=validation, test=test)
 
     @property
@@ -178,7 +184,7 @@ class Text(Problem):
         """Of the text to learn from."""
         size = self.alphabet.size
         both = Counts(size + 1, 0), Counts(size + 1, 2)  # and one for "a document begins"
-        for before, then in self._contexts("training"):
+        for before, then in self._contexts("training", most=COUNTED):
             for counts in both:
                 counts.learn(before, then)
         return both
@@ -198,10 +204,12 @@ class Text(Problem):
         for first in range(0, length, CHUNK):
             yield self._taken(slice(begin + first, begin + min(first + CHUNK, length)))
 
-    def _contexts(self, part: Literal["training"] | Part) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The two symbols before each answer, and the answer."""
+    def _contexts(
+        self, part: Literal["training"] | Part, most: int | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The two symbols before each answer, and the answer; of the last `most` steps."""
         stream, begin = self.streams[part], self._begin[part]
-        for first in range(0, stream.length, CHUNK):
+        for first in range(max(stream.length - (most or stream.length), 0), stream.length, CHUNK):
             positions = np.arange(first, min(first + CHUNK, stream.length))[None]
             begins, answered = stream.look_up(positions)
             before = self._taken(np.maximum(positions + begin - 1, 0))
