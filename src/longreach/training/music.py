@@ -107,7 +107,8 @@ class Music(Problem):
         sounded, steps = self._counts("training")
         share = (sounded + UNHEARD) / (steps + 2 * UNHEARD)
         sounded, steps = self._counts(part)
-        return {SCORE: float(-(sounded * np.log(share) + (steps - sounded) * np.log1p(-share)).sum() / steps)}
+        nll = float(-(sounded * np.log(share) + (steps - sounded) * np.log1p(-share)).sum() / steps)
+        return {"loss": nll, SCORE: nll}
 
     def _counts(self, part: str) -> tuple[Float[np.ndarray, " key"], int]:
         """At how many asked steps each key sounds, and how many there are."""
