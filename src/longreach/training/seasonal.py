@@ -1,0 +1,88 @@
+"""The season of a series, and what the rules without a network forecast."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+LEAST = 0.1  # autocorrelation that a season shows
+NEARLY = 0.9  # of the highest: the shortest lag that comes so close is the season; its multiples come as close
+CHUNK = 4096  # windows looked at together
+
+Values = Float[np.ndarray, " row"]
+
+
+def autocorrelation(values: Values, lags: int) -> Float[np.ndarray, " lag"]:
+    """r(k) = Σ d(t) d(t-k) / n(k) over Σ d² / n(0), d(t) = x(t) - x(t-1) less its mean; lags 0 to `lags`.
+
+    Differences  take away level and trend, which would make every lag look alike
+    Missing      NaN; n(k) counts the pairs of which both are there
+    Cost         one Fourier transform
+    """
+    steps = np.diff(values.astype(np.float64))
+    there = ~np.isnan(steps)
+    centred = np.where(there, steps - (steps[there].mean() if there.any() else 0.0), 0.0)
+    size = 2 ** int(np.ceil(np.log2(max(2 * len(steps), 2))))
+
+    def products(row: np.ndarray) -> np.ndarray:
+        return np.fft.irfft(np.abs(np.fft.rfft(row, size)) ** 2, size)[: lags + 1]
+
+    mean = products(centred) / np.maximum(products(there.astype(float)).round(), 1)
+    return mean / mean[0] if mean[0] > 0 else np.zeros(lags + 1)
+
+
+def season_of(series: Iterable[Values]) -> int | None:
+    """Steps after which the series repeat themselves, by their autocorrelation; None where they do not.
+
+    Season   the shortest lag above 1 with a peak within NEARLY of the highest one, if that is above both LEAST and four
+             standard errors of noise; three seasons must fit
+    Several  series: the mean of their autocorrelations, each over its number of steps
+    """
+    rows = [values for values in series if len(values) >= 7]
+    if not rows:
+        return None
+    lags = max(len(values) for values in rows) // 3
+    total, weight = np.zeros(lags + 1), np.zeros(lags + 1)
+    for values in rows:
+        own = min(lags, len(values) // 3)
+        total[: own + 1] += len(values) * autocorrelation(values, own)
+        weight[: own + 1] += len(values)
+    r = total / np.maximum(weight, 1)
+    inner = np.arange(2, lags)
+    peaks = inner[(r[inner] >= r[inner - 1]) & (r[inner] > r[inner + 1])]
+    if not len(peaks) or r[peaks].max() < max(LEAST, 4 / np.sqrt(weight[0])):
+        return None
+    return int(peaks[r[peaks] >= NEARLY * r[peaks].max()][0])
+
+
+def rules(season: int | None) -> dict[str, int]:
+    """Name of each rule, and how many of the last values it repeats."""
+    return {"last value": 1} | ({f"the value {season} steps before": season} if season else {})
+
+
+def repeated(
+    filled: Float[np.ndarray, "row target"], starts: Int64[np.ndarray, " window"], horizon: int, period: int
+) -> Float[np.ndarray, "window step target"]:
+    """Forecast of a rule: the last `period` values again and again."""
+    return filled[starts[:, None] - period + np.arange(horizon) % period]
+
+
+def scored(
+    values: Float[np.ndarray, "row target"],
+    filled: Float[np.ndarray, "row target"],
+    starts: Int64[np.ndarray, " window"],
+    horizon: int,
+    period: int,
+) -> dict[str, float]:
+    """MAE and MSE of such a rule over all windows.
+
+    values  NaN where nothing was measured; filled: the last measured value there
+    starts  row of the first step to be forecast
+    """
+    absolute, square, count = 0.0, 0.0, 0
+    for first in range(0, len(starts), CHUNK):
+        own = starts[first : first + CHUNK]
+        wrong = (values[own[:, None] + np.arange(horizon)] - repeated(filled, own, horizon, period)).astype(np.float64)
+        there = wrong[~np.isnan(wrong)]
+        absolute, square, count = absolute + np.abs(there).sum(), square + (there**2).sum(), count + len(there)
+    return {"MAE": float(absolute / max(count, 1)), "MSE": float(square / max(count, 1))}
