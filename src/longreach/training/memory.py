@@ -1,7 +1,6 @@
 """How long a memory the data need, and which network has one: measured before training, told with reasons."""
 
-import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,11 +16,12 @@ from longreach.training.network import CELLS, Architecture, Choice, Network, cho
 from longreach.training.plan import Plan, Settings
 from longreach.training.problem import Problem, Sizes
 
-SEQUENCES = 384  # that the need is measured on: from some 300 on the test has power
-NUMBERS = 2_000_000  # inputs looked at, at most: long sequences are fewer
+SEQUENCES = 1024  # that the need is measured on
+NUMBERS = 16_000_000  # inputs looked at, at most: long sequences are fewer
 DEEP_SECONDS = 1.5  # for what two inputs tell only together
 ROWS = 4  # sequences that the reach of a network at its start is measured on
-MARGIN = 1.0  # times the need that the reach has to be
+BLIND = 0.05  # share of the error that a test must be able to see for its "none" to count
+FAR = 32  # steps; gates learn what lies nearer by themselves
 WINDOWS = (64, 128, 256, 512)  # steps; a stream is cut into windows of one of these
 WIDTHS = (32, 64, 128, 256, 512)
 WEIGHTS_PER_ANSWER = 1.5  # at most; more are learned by heart
@@ -33,17 +33,18 @@ def prescribe(problem: Problem, settings: Settings, *, world: int = 1) -> Plan:
 
     Need     of the data: `shortcut_test` of the errors of the best constant answer on the inputs, and within
              DEEP_SECONDS `deep_test`; the longer of the two
-    Cell     the first of CELLS whose gradient, as it starts, reaches that far; the furthest-reaching if none does
+    Cell     the first of CELLS whose gradient, as it starts, reaches that far; the furthest-reaching if none does.
+             Where most of what is needed lies further back than FAR, cells without a product in time come first: they
+             find it hundreds of times sooner (docs/results.md)
     Window   of a stream, the first of WINDOWS that holds the need
     Width    the largest of WIDTHS with no more than WEIGHTS_PER_ANSWER weights for each answer in the training data
     Cost     three seconds or so
     """
     torch.manual_seed(settings.seed)
-    advice, reasons = problem.advice(), []
+    advice = problem.advice()
     batch = settings.batch or advice.batch
-    need, deep = needed(problem, batch, settings)
-    lag = max(need.lag or 0 if need else 0, (deep.need.lag or 0) if deep else 0)
-    reasons.append(_told_need(need, deep, lag, problem))
+    need = needed(problem, batch, settings)
+    lag, reasons = need.lag, [*problem.remarks(), need.told]
     window = settings.window or max(settings.hop or 0, next((one for one in WINDOWS if one > lag), WINDOWS[-1]))
     window = min(window, max(problem.longest, settings.hop or 0)) if problem.carries else problem.longest
     sizes = Sizes(batch, window, settings.hop or window, settings.seed)
@@ -56,7 +57,7 @@ def prescribe(problem: Problem, settings: Settings, *, world: int = 1) -> Plan:
         start,
         advice.dropout if settings.dropout is None else settings.dropout,
     )
-    architecture, reach, why = _reaching(problem, architecture, sizes, lag, settings)
+    architecture, reach, why = _reaching(problem, architecture, sizes, need, settings)
     reasons.append(why)
     if settings.hidden is None and advice.hidden is None:
         architecture = _as_wide_as_fits(architecture, problem.answers)
@@ -66,11 +67,11 @@ def prescribe(problem: Problem, settings: Settings, *, world: int = 1) -> Plan:
     return Plan(
         architecture=architecture,
         sizes=sizes,
-        lr=settings.lr or advice.lr,
+        lr=settings.lr or advice.lr or choice(architecture.cell).lr,
         weight_decay=advice.weight_decay if settings.weight_decay is None else settings.weight_decay,
         updates=updates,
         warmup=max(1, min(100, updates // 20)),
-        judge_every=max(1, updates // advice.judgements),
+        judge_every=max(advice.judge_every, updates // advice.judgements),
         patience=settings.patience or advice.patience,
         clip=settings.clip,
         remedies=settings.remedies,
@@ -80,12 +81,44 @@ def prescribe(problem: Problem, settings: Settings, *, world: int = 1) -> Plan:
     )
 
 
-def needed(problem: Problem, batch: int, settings: Settings) -> tuple[Need | None, DeepNeed | None]:
-    """The need of the data: of what is wrong with the best constant answer, on the inputs."""
+@dataclass(frozen=True)
+class Needed:
+    """How far back the data have to be remembered.
+
+    lag     steps; 0: nowhere, all that the test could see
+    is_far  whether most of it lies further back than FAR
+    told    the same in a sentence
+    """
+
+    lag: int
+    is_far: bool
+    told: str
+
+
+def needed(problem: Problem, batch: int, settings: Settings) -> Needed:
+    """The need of the data: how what is wrong with the best constant answer depends on the inputs."""
     pairs = pairs_of(problem, batch, settings.seed)
     need = shortcut_test(pairs)
     deep = deep_test(pairs, seconds=DEEP_SECONDS) if settings.deep else None
-    return need, deep
+    single, double = (need.lag or 0) if need else 0, (deep.need.lag or 0) if deep else 0
+    whole = pairs[0].inputs.shape[1] - 1
+    if need is None:
+        return Needed(0, False, "the data give nothing to remember")
+    if single or double:
+        lag, which = max((single, "an input"), (double, "two inputs together"))
+        return Needed(lag, _is_far(need, deep), f"the data need {lag} of {whole} steps, of {which}")
+    told = f"no need of memory was found, and a share of {need.detectable:.1%} of the error would have been seen"
+    if need.detectable > BLIND and not problem.carries:
+        return Needed(whole, True, f"{told}: that is not enough to tell, so all {whole} steps are kept in reach")
+    return Needed(0, False, told)
+
+
+def _is_far(need: Need, deep: DeepNeed | None) -> bool:
+    """Whether the further part of the lags holds more of what is needed; each reported strength stands for a lag."""
+    if not need.lag:
+        return deep is not None and (deep.need.lag or 0) > FAR
+    lags, strength = np.array(need.lags), np.array(need.strength) * np.gradient(np.array(need.lags, dtype=float))
+    return bool(strength[lags > FAR].sum() > strength[lags <= FAR].sum())
 
 
 def pairs_of(problem: Problem, batch: int, seed: int) -> list[Pairs]:
@@ -132,16 +165,17 @@ def _pairs(number: int, batch: Batch, errors: Tensor, symbols: bool) -> Pairs:
 
 
 def _reaching(
-    problem: Problem, architecture: Architecture, sizes: Sizes, lag: int, settings: Settings
+    problem: Problem, architecture: Architecture, sizes: Sizes, need: Needed, settings: Settings
 ) -> tuple[Architecture, int | None, str]:
     """The first cell that reaches as far as is needed, how far it does, and why it was taken."""
-    choices = (choice(settings.cell),) if settings.cell else tuple(one for one in CELLS if one.automatic)
+    fitting = sorted(CELLS, key=lambda one: need.is_far and not one.is_linear)  # stable: else in their order
+    choices = (choice(settings.cell),) if settings.cell else tuple(one for one in fitting if one.automatic)
     batch = problem.training(replace(sizes, batch=ROWS))(0)
     tried: list[tuple[Choice, int]] = []
     for one in choices:
         reach = reach_of(problem, replace(architecture, cell=one.name), batch)
         tried.append((one, reach))
-        if reach >= min(lag * MARGIN, batch.x.shape[1] - 1):
+        if reach >= min(need.lag, batch.x.shape[1] - 1):
             break
     best, reach = max(tried, key=lambda pair: pair[1]) if len(tried) == len(choices) else tried[-1]
     others = "".join(f"; {one.name} would reach {far}" for one, far in tried if one is not best)
@@ -180,11 +214,3 @@ def _as_wide_as_fits(architecture: Architecture, answers: float) -> Architecture
         if weights <= WEIGHTS_PER_ANSWER * answers:
             return wide
     return replace(architecture, hidden=WIDTHS[0])
-
-
-def _told_need(need: Need | None, deep: DeepNeed | None, lag: int, problem: Problem) -> str:
-    if not lag:
-        smallest = f"; a share of {need.detectable:.1%} would have been seen" if need else ""
-        return f"the data need no memory that could be found{smallest}"
-    which = "two inputs together" if deep and (deep.need.lag or 0) == lag > ((need.lag or 0) if need else 0) else "input"
-    return f"the data need {lag} of {problem.longest - 1} steps ({which})"

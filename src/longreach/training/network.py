@@ -25,14 +25,18 @@ class Choice:
 
     start  lag -> options of the cell
     gated  its gates start open for up to `lag` steps: the chrono start
+    is_linear  linear in its state: nothing of what it remembers is lost to what it does with it
     automatic  taken without being asked for, in the order of CELLS
+    lr         step size that it learns with
     """
 
     name: str
     cell: Callable[..., Cell]
     start: Callable[[int], dict[str, Any]] = lambda lag: {}
     gated: bool = False
+    is_linear: bool = False
     automatic: bool = False
+    lr: float = 2e-3
 
 
 def _radius(lag: int) -> dict[str, Any]:
@@ -47,8 +51,8 @@ def _lasting(lag: int) -> dict[str, Any]:
 CELLS = (
     Choice("lstm", cells.LSTM, gated=True, automatic=True),
     Choice("gru", cells.GRU, gated=True),
-    Choice("min-gru", cells.MinGRU, _lasting, automatic=True),
-    Choice("linear-recurrent", BetweenActivations, _radius, automatic=True),
+    Choice("min-gru", cells.MinGRU, _lasting, is_linear=True, automatic=True, lr=1e-2),
+    Choice("linear-recurrent", BetweenActivations, _radius, is_linear=True, automatic=True),
     Choice("rnn", cells.Elman),
     Choice("lem", cells.LEM),
     Choice("orthogonal", cells.Orthogonal),

@@ -54,18 +54,21 @@ class Advice:
 
     batch    sequences side by side
     updates  at most
+    lr       None: the cell's own
     hidden   width of the network; None: by the number of answers to learn from
+    judge_every, judgements   updates between two judgements, at least; judgements in all, at most
     """
 
     batch: int = 32
     updates: int = 10_000
-    lr: float = 2e-3
+    lr: float | None = None
     hidden: int | None = None
     layers: int = 1
     dropout: float = 0.0
     weight_decay: float = 0.0
     patience: int = 10
     judgements: int = 50
+    judge_every: int = 1
 
 
 class Problem(ABC):
@@ -122,6 +125,10 @@ class Problem(ABC):
         """What fits such data, if neither the user nor the measurements say otherwise."""
         return Advice()
 
+    def remarks(self) -> list[str]:
+        """What the user has to know about the data before training, in sentences."""
+        return []
+
     def solved(self, answer: Float[Tensor, "answer output"], batch: Batch) -> Tensor | None:
         """Where there is such a thing as solved: which sequences of a batch are right; else None."""
         return None
@@ -129,6 +136,10 @@ class Problem(ABC):
     def naive(self, part: Part) -> dict[str, float]:
         """What the best rule without a network scores, under the names of `scores`; empty where there is none."""
         return {}
+
+    def notes(self) -> list[str]:
+        """What the user should know of the data before training, in sentences."""
+        return []
 
     @abstractmethod
     def recipe(self) -> dict[str, Any]:
