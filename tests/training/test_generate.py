@@ -19,9 +19,10 @@ from longreach.training.problem import Shape, Sizes
 from longreach.training.run import write_plan
 
 SYMBOLS = "abcd\n"
+SIZE = len(SYMBOLS) + 1
 
 
-def network(size=len(SYMBOLS) + 1, cell="lstm"):
+def network(size=SIZE, cell="lstm"):
     torch.manual_seed(1)
     made = Network(Architecture(Shape(size, size, symbols=True), cell, 8, 2, lag=4)).double().eval()
     for own in made.parameters():
@@ -138,7 +139,7 @@ def test_a_prompt_of_two_documents_is_read_from_the_second_on(run):
 def test_characters_that_the_network_does_not_know_are_named(run):
     with pytest.raises(ArgumentError, match=r"--prompt: .* got 'é', '☃'; leave them out. It knows \\nabcd"):
         generated(run(), prompt="aébé☃")
-    with pytest.raises(ArgumentError, match="bytes of the text .* got 0xc3"):
+    with pytest.raises(ArgumentError, match=r"bytes of the text .* got 0xc3"):
         generated(run("".join(map(chr, range(128))), "byte"), prompt="é")
 
 

@@ -145,7 +145,7 @@ def test_files_do_not_see_each_other_and_separators_are_foreseen(write):
     )
     stream = text.streams["training"]
     assert stream.marks.tolist() == list(range(2, 304, 3))[: len(stream.marks)]
-    x, y, asked, resets = text.training(Sizes(1, 304, 304))(0)
+    _, y, asked, resets = text.training(Sizes(1, 304, 304))(0)
     for step in range(303):
         assert resets[0, step] == (step == 0 or step % 3 == 2)
     assert asked[0, :303].all()
@@ -163,7 +163,7 @@ def test_characters_that_training_lacks_are_one_unknown_symbol_and_told(write):
     assert text.shape.inputs == text.shape.outputs == len(text.alphabet.symbols) + 1
     told = "".join(shown(text, batch.y) for part in ("validation", "test") for batch in in_one_row(text, part))
     assert told.count("▯") == 30
-    assert any("30 of the" in note and "never come in the text to learn from" in note for note in text.notes())
+    assert any("30 of the" in note and "never come in the text to learn from" in note for note in text.remarks())
 
 
 def test_loss_is_nats_and_scores_are_bits(write):
@@ -236,7 +236,7 @@ print(len(text._characters), seen, peak())
 
 def test_memory_does_not_grow_with_the_text(tmp_path):
     peaks = []
-    for times in (4, 64):  # 1.2 and 20 million characters
+    for times in (4, 32):  # 1.25 and 10 million characters
         path = tmp_path / f"{times}.txt"
         rng = np.random.default_rng(0)
         with path.open("wb") as out:
@@ -247,7 +247,7 @@ def test_memory_does_not_grow_with_the_text(tmp_path):
         assert length == times * 312_500
         assert seen > 0.98 * length
         peaks.append(peak)
-    assert peaks[1] - peaks[0] < 8 * 1024  # KB: the text alone has grown by 18 MB
+    assert peaks[1] - peaks[0] < 4 * 1024  # KB: the text alone has grown by 8.5 MB, eight times that as int64
 
 
 # Bad input
@@ -283,7 +283,7 @@ def test_files_that_cannot_be_read_are_told(tmp_path, write):
         Text.read([tmp_path / "none.txt"])
     with pytest.raises(DataError, match="expected a text file, got a folder; name files in it"):
         Text.read([tmp_path])
-    with pytest.raises(DataError, match="empty.txt: expected text, got an empty file"):
+    with pytest.raises(DataError, match=r"empty\.txt: expected text, got an empty file"):
         Text.read([write(VERSE * 20), write("", "empty.txt")])
     with pytest.raises(ArgumentError, match="at least one text file"):
         Text.read([])

@@ -185,6 +185,6 @@ def _kept(characters: Characters, text: str, marks: list[int]) -> None:
 
 def _scratch(owner: object) -> IO[Any]:
     """A file without a name: gone with its owner, or with the process, however that ends."""
-    file = tempfile.TemporaryFile(prefix="longreach-")
+    file = tempfile.TemporaryFile(prefix="longreach-")  # noqa: SIM115  # it lives as long as its owner
     weakref.finalize(owner, file.close)
     return file

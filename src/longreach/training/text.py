@@ -145,7 +145,7 @@ class Text(Problem):
                 bits[counts.rule] += float(counts.bits(before, then).sum())
         return {rule: total / self.streams[part].answers for rule, total in bits.items()}
 
-    def notes(self) -> list[str]:
+    def remarks(self) -> list[str]:
         """What the user should know of the text, in sentences."""
         of, known = {name: stream.length for name, stream in self.streams.items()}, self.alphabet.unknown
         ended = self._characters.marks + 1
