@@ -8,7 +8,7 @@ import numpy as np
 
 from longreach.errors import DataError
 from longreach.training.labelled import PARTS, Labelled, Numbers, finite, part_of
-from longreach.training.labelled_table import numbers, table
+from longreach.training.table import numbers, table
 
 
 def read(folder: Path) -> Labelled:
@@ -83,7 +83,7 @@ def _csv(file: Path) -> tuple[Numbers, tuple[str, ...]]:
     named = not all(_is_number(entry) for entry in first.split(","))
     frame = table(file, has_header=named)
     names = tuple(frame.columns) if named else tuple(f"column {place + 1}" for place in range(frame.width))
-    return numbers(frame, str(file)), names
+    return numbers(frame, frame.columns, str(file)), names
 
 
 def _is_number(entry: str) -> bool:

@@ -1,12 +1,10 @@
 """A table of labelled sequences: a step in each row, or a text in each row."""
 
 from pathlib import Path
-from typing import Any
 
 from longreach.errors import ArgumentError, DataError
-from longreach.training.labelled import Labelled, Numbers, finite, part_of
-
-Table = Any  # of polars, which is read in only where there is one
+from longreach.training.labelled import Labelled, part_of
+from longreach.training.table import MISSING, Table, check_columns, numbers, table
 
 
 def read(
@@ -34,13 +32,11 @@ def read(
             "expected --sequence COLUMN, where each row is a step, or --text COLUMN, where each row is a text; got "
             + ("neither" if text is None else "both")
         )
-    frame = table(file)
+    frame = table(file, missing=() if text else MISSING)
     named = {"--label": label, "--sequence": sequence, "--time": time, "--text": text, "--split-column": split}
     for option, column in named.items():
-        if column is not None and column not in frame.columns:
-            raise DataError(f"{file}: {option}: expected a column of {', '.join(frame.columns)}, got {column!r}")
-    if len(frame) == 0:
-        raise DataError(f"{file}: expected rows of sequences, got names of columns alone")
+        if column is not None:
+            check_columns(frame, [column], option, str(file))
     for column in (label, sequence, time, text, split):
         if column is not None and frame[column].null_count():
             row = int(frame[column].is_null().arg_max() or 0)
@@ -77,7 +73,7 @@ def _steps(frame: Table, where: str, sequence: str, label: str, time: str | None
     features = [name for name in frame.columns if name not in (sequence, label, time, split)]
     if not features:
         raise DataError(f"{where}: expected columns of features besides {', '.join(frame.columns)}, got none")
-    rows = numbers(frame.select(features), where)
+    rows = numbers(frame, features, where)
     order = frame.select(polars.arg_sort_by([sequence, *([time] if time else [])], maintain_order=True)).to_series()
     rows, frame = rows[order.to_numpy()], frame[order]
     facts = frame.group_by(sequence, maintain_order=True).agg(
@@ -98,39 +94,3 @@ def _steps(frame: Table, where: str, sequence: str, label: str, time: str | None
         found.add(rows[begin : begin + fact["steps"]], fact["label"][0], place, part)
         begin += fact["steps"]
     return found
-
-
-def table(file: Path, **options: Any) -> Any:
-    """A CSV or Parquet file as a table of polars. Raises DataError where it is none."""
-    import polars
-    from polars.exceptions import PolarsError
-
-    try:
-        if file.suffix.lower() == ".parquet":
-            return polars.read_parquet(file)
-        return polars.read_csv(file, infer_schema_length=None, **options)
-    except polars.exceptions.NoDataError:
-        raise DataError(f"{file}: expected a table, got an empty file") from None
-    except (PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{file}: expected a CSV or Parquet table, got one that cannot be read: {reason}") from None
-
-
-def numbers(frame: Any, where: str) -> Numbers:
-    """A table's columns as numbers, missing ones as NaN. Raises DataError with the first entry that is none."""
-    import polars
-
-    for name in frame.columns:
-        column = frame[name]
-        if column.dtype == polars.String:
-            parsed = column.cast(polars.Float64, strict=False)
-            wrong = parsed.is_null() & column.is_not_null()
-            if wrong.any():
-                row = int(wrong.arg_max() or 0)
-                raise DataError(
-                    f"{where}: column {name!r}: expected numbers, got {column[row]!r} in row {row + 1}; mend it or "
-                    "leave the column out"
-                )
-        elif not (column.dtype.is_numeric() or column.dtype in (polars.Boolean, polars.Null)):
-            raise DataError(f"{where}: column {name!r}: expected numbers, got {column.dtype}; leave the column out")
-    return finite(frame.cast(polars.Float32).to_numpy(), where)

@@ -14,8 +14,8 @@ Table = Any  # of polars, which is read in only where there is one
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None")  # what people write where there is no number
 
 
-def table(file: Path) -> Table:
-    """A CSV or Parquet file. Texts that are one of MISSING are missing entries.
+def table(file: Path, *, has_header: bool = True, missing: Sequence[str] = MISSING) -> Table:
+    """A CSV or Parquet file. Texts of a CSV that are one of `missing` are missing entries.
 
     Raises  DataError where there is no such file, where it holds no table, or no row
     """
@@ -26,7 +26,9 @@ def table(file: Path) -> Table:
         if file.suffix.lower() == ".parquet":
             found = polars.read_parquet(file)
         else:
-            found = polars.read_csv(file, infer_schema_length=None, null_values=list(MISSING))
+            found = polars.read_csv(
+                file, has_header=has_header, infer_schema_length=None, null_values=list(missing)
+            )
     except FileNotFoundError:
         raise DataError(f"{file}: expected a CSV or Parquet file, found none of that name") from None
     except NoDataError:
@@ -35,7 +37,7 @@ def table(file: Path) -> Table:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{file}: expected a CSV or Parquet table, got one that cannot be read: {reason}") from None
     if not len(found):
-        raise DataError(f"{file}: expected a line of names and a line for each time, got {_lines(found)}")
+        raise DataError(f"{file}: expected a line of names and lines of entries, got {_lines(found)}")
     return found
 
 
