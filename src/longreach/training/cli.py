@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from longreach.errors import ArgumentError
+
 app = typer.Typer(no_args_is_help=False, invoke_without_command=True)
 
 SHARED: dict[str, Any] = {
@@ -130,9 +132,11 @@ def text(
     encoding: Annotated[str | None, typer.Option(help="Of the files, as latin-1 or utf-16; default: UTF-8.")] = None,
     document_separator: Annotated[str, typer.Option(help=r"Stands between documents in a file, as '\n\n'.")] = "",
     validation: Annotated[
-        float, typer.Option(help="Share of the text, before its end, that tells when to stop.")
-    ] = 0.05,
-    test: Annotated[float, typer.Option(help="Share of the text, at its end, for the figures.")] = 0.05,
+        float | None, typer.Option(help="Share of the text, before the test's, that tells when to stop; default: 0.05.")
+    ] = None,
+    test: Annotated[
+        float | None, typer.Option(help="Share of the text, at its end, for the figures; default: 0.05.")
+    ] = None,
 ) -> dict[str, Any]:
     """Texts: what character comes next. Then `longreach generate RUN` writes more of it."""
     return {
@@ -143,3 +147,85 @@ def text(
         "validation": validation,
         "test": test,
     }
+
+
+@trains("series")
+def series(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV or Parquet, a time in each row.")],
+    target: Annotated[str, typer.Option(metavar="A,B", help="Columns to forecast.")],
+    horizon: Annotated[int, typer.Option(help="Steps to forecast.")],
+    past: Annotated[str, typer.Option(metavar="A,B", help="Columns to learn from, known up to now.")] = "",
+    known: Annotated[str, typer.Option(metavar="A,B", help="Columns known ahead: plans, prices, holidays.")] = "",
+    static: Annotated[str, typer.Option(metavar="A,B", help="Columns of one number for each series.")] = "",
+    time: Annotated[str | None, typer.Option(help="Column of times; default: the one that holds times.")] = None,
+    group: Annotated[str | None, typer.Option(help="Column that tells several series apart.")] = None,
+    split: Annotated[
+        str, typer.Option(help="Training, validation, test: shares, or steps as 8640,2880,2880.")
+    ] = "0.6,0.2",
+    context: Annotated[
+        int | None, typer.Option(help="Steps to look back; default: seven seasons, at most 512.")
+    ] = None,
+    quantiles: Annotated[
+        str, typer.Option(help="Levels of the intervals, 0.5 in the middle.")
+    ] = "0.1,0.25,0.5,0.75,0.9",
+) -> dict[str, Any]:
+    """Measurements over time: how they go on, with intervals. Then `longreach forecast RUN` goes beyond the file."""
+    columns = {"target": target, "past": past, "known": known, "static": static}
+    return {
+        "file": str(file.absolute()),
+        **{name: [one.strip() for one in given.split(",") if one.strip()] for name, given in columns.items()},
+        "horizon": horizon,
+        "time": time,
+        "group": group,
+        "split": split,
+        "context": context,
+        "quantiles": _levels(quantiles),
+    }
+
+
+def _levels(given: str) -> list[float]:
+    try:
+        return [float(level) for level in given.split(",")]
+    except ValueError:
+        raise ArgumentError(f"--quantiles: expected numbers as 0.1,0.5,0.9, got {given!r}") from None
+
+
+@trains("classify")
+def classify(
+    path: Annotated[
+        Path, typer.Argument(metavar="DIR|FILE", help="DIR/LABEL/*.csv, *.npy or *.txt, a sequence a file; or a table.")
+    ],
+    label: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
+    sequence: Annotated[str | None, typer.Option(help="Column that says which sequence a row is a step of.")] = None,
+    time: Annotated[str | None, typer.Option(help="Column that orders the steps; default: the rows' order.")] = None,
+    text: Annotated[str | None, typer.Option(help="Column of texts, each row a whole sequence.")] = None,
+    split_column: Annotated[str | None, typer.Option(help="Column that says train, validation or test.")] = None,
+    validation: Annotated[float, typer.Option(help="Share that tells when to stop.")] = 0.15,
+    test: Annotated[float, typer.Option(help="Share that the figures are for.")] = 0.15,
+    split_seed: Annotated[int, typer.Option(help="Decides which sequences these are.")] = 0,
+) -> dict[str, Any]:
+    """Labelled sequences of unequal length, numbers or text: which label each has."""
+    return {
+        "path": str(path.absolute()),
+        "label": label,
+        "sequence": sequence,
+        "time": time,
+        "text": text,
+        "split_column": split_column,
+        "validation": validation,
+        "test": test,
+        "split_seed": split_seed,
+    }
+
+
+@trains("music")
+def music(
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE|DIR", help="Piano rolls: .mat, .json, or folders of .npy, see the docs.")
+    ],
+    first_step: Annotated[
+        bool, typer.Option("--first-step", help="Ask for a piece's first step too, from nothing.")
+    ] = False,
+) -> dict[str, Any]:
+    """Music as piano rolls: at each step, which keys sound next."""
+    return {"path": str(path.absolute()), "first_step": first_step}
