@@ -137,10 +137,6 @@ class Problem(ABC):
         """What the best rule without a network scores, under the names of `scores`; empty where there is none."""
         return {}
 
-    def notes(self) -> list[str]:
-        """What the user should know of the data before training, in sentences."""
-        return []
-
     @abstractmethod
     def recipe(self) -> dict[str, Any]:
         """All that is needed to read and use the trained network without the training data: plain JSON."""

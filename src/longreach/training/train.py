@@ -122,7 +122,7 @@ def _trained(
     torch.set_flush_denormal(True)  # a gradient that vanishes is no reason to be slow
     torch.manual_seed(plan.sizes.seed + 1000 * fabric.global_rank)
     told = Progress(folder, plan.updates, quiet=quiet, reach=plan.reach, need=plan.need) if first else Silent()
-    for reason in () if goes_on else (*problem.notes(), *plan.reasons):
+    for reason in () if goes_on else plan.reasons:
         told.said(reason)
     network = Network(plan.architecture)
     told.said(_described(network, plan))
