@@ -126,6 +126,8 @@ class Digits(Choosing):
                 f"{folder}: expected as many labels as images, of 28 x 28 pixels; got {len(labels)} labels and "
                 f"{len(images)} images of {images.shape[1]} pixels. Are the files of one and the same set?"
             )
+        if labels.max() > 9:
+            raise ArgumentError(f"{folder}: expected labels from 0 to 9, got {labels.max()}; are these MNIST's files?")
         trained = len(labels) if complete else len(labels) - len(labels) // 5
         twelfth = trained // 12
         kept = {
