@@ -12,7 +12,7 @@ from longreach.probes.deep import deep_test
 from longreach.probes.need import shortcut_test
 from longreach.probes.samples import Pairs
 from longreach.record import DeepNeed, Need
-from longreach.training.network import CELLS, Architecture, Choice, Network, choice
+from longreach.training.network import Architecture, Network, choices
 from longreach.training.plan import Plan, Settings
 from longreach.training.problem import Problem, Sizes
 
@@ -22,10 +22,11 @@ DEEP_SECONDS = 1.5  # for what two inputs tell only together
 ROWS = 4  # sequences that the reach of a network at its start is measured on
 BLIND = 0.05  # share of the error that a test must be able to see for its "none" to count
 FAR = 32  # steps; gates learn what lies nearer by themselves
+CELLS = ("lstm", "min-gru+phases")  # tried in this order; the other way round where what is needed lies far
 WINDOWS = (64, 128, 256, 512)  # steps; a stream is cut into windows of one of these
+NARROWEST = 64  # units that the reach is measured with
 WIDTHS = (32, 64, 128, 256, 512)
 WEIGHTS_PER_ANSWER = 1.5  # at most; more are learned by heart
-DEFAULT_WIDTH = 128  # where data are drawn anew
 
 
 def prescribe(problem: Problem, settings: Settings, *, world: int = 1) -> Plan:
@@ -51,8 +52,8 @@ def prescribe(problem: Problem, settings: Settings, *, world: int = 1) -> Plan:
     start = settings.lag or max(lag, min(32, problem.longest))
     architecture = Architecture(
         problem.shape,
-        settings.cell or CELLS[0].name,
-        settings.hidden or advice.hidden or DEFAULT_WIDTH,
+        settings.cell or CELLS[0],
+        settings.hidden or advice.hidden or NARROWEST,
         settings.layers or advice.layers,
         start,
         advice.dropout if settings.dropout is None else settings.dropout,
@@ -67,7 +68,7 @@ def prescribe(problem: Problem, settings: Settings, *, world: int = 1) -> Plan:
     return Plan(
         architecture=architecture,
         sizes=sizes,
-        lr=settings.lr or advice.lr or choice(architecture.cell).lr,
+        lr=settings.lr or advice.lr or min(one.lr for one in choices(architecture.cell)),
         weight_decay=advice.weight_decay if settings.weight_decay is None else settings.weight_decay,
         updates=updates,
         warmup=max(1, min(100, updates // 20)),
@@ -168,31 +169,33 @@ def _reaching(
     problem: Problem, architecture: Architecture, sizes: Sizes, need: Needed, settings: Settings
 ) -> tuple[Architecture, int | None, str]:
     """The first cell that reaches as far as is needed, how far it does, and why it was taken."""
-    fitting = sorted(CELLS, key=lambda one: need.is_far and not one.is_linear)  # stable: else in their order
-    choices = (choice(settings.cell),) if settings.cell else tuple(one for one in fitting if one.automatic)
+    names = (settings.cell,) if settings.cell else CELLS[::-1] if need.is_far else CELLS
     batch = problem.training(replace(sizes, batch=ROWS))(0)
-    tried: list[tuple[Choice, int]] = []
-    for one in choices:
-        reach = reach_of(problem, replace(architecture, cell=one.name), batch)
-        tried.append((one, reach))
+    tried: list[tuple[str, int]] = []
+    for name in names:
+        reach = reach_of(problem, replace(architecture, cell=name), batch)
+        tried.append((name, reach))
         if reach >= min(need.lag, batch.x.shape[1] - 1):
             break
-    best, reach = max(tried, key=lambda pair: pair[1]) if len(tried) == len(choices) else tried[-1]
-    others = "".join(f"; {one.name} would reach {far}" for one, far in tried if one is not best)
-    why = f"{best.name} reaches {reach} of {batch.x.shape[1] - 1} steps at its start{others}"
-    return replace(architecture, cell=best.name), reach, why if not settings.cell else f"{why} (asked for)"
+    best, reach = max(tried, key=lambda pair: pair[1]) if len(tried) == len(names) else tried[-1]
+    others = "".join(f"; {name} would reach {far}" for name, far in tried if name != best)
+    why = f"{best} reaches {reach} of {batch.x.shape[1] - 1} steps at its start{others}"
+    return replace(architecture, cell=best), reach, why if not settings.cell else f"{why} (asked for)"
 
 
 def reach_of(problem: Problem, architecture: Architecture, batch: Batch) -> int:
-    """How far a gradient reaches in such a network before it has learned anything; its shortest layer."""
+    """How far a gradient reaches in such a network before it has learned anything; the best of its stacks."""
     network = Network(architecture)
 
     def loss(answers: Tensor, y: Tensor) -> Tensor:
         return problem.loss(answers, y)
 
     record = measure(_Answers(network), ((batch.x, batch.asked), batch.y), loss)
-    reaches = [layer.reach.lag for layer in record.layers if layer.reach is not None]
-    return min(reaches, default=0)
+    reaches: dict[str, int] = {}
+    for layer in record.layers:
+        if layer.reach is not None:  # of a stack, what its shortest layer lets through
+            reaches[layer.module] = min(layer.reach.lag, reaches.get(layer.module, layer.reach.lag))
+    return max(reaches.values(), default=0)
 
 
 class _Answers(nn.Module):
@@ -206,11 +209,10 @@ class _Answers(nn.Module):
 
 def _as_wide_as_fits(architecture: Architecture, answers: float) -> Architecture:
     if answers == float("inf"):
-        return architecture
+        return replace(architecture, hidden=sum(one.hidden for one in choices(architecture.cell)))
     for width in reversed(WIDTHS):
         wide = replace(architecture, hidden=width)
-        with torch.device("meta"):
-            weights = sum(own.numel() for own in Network(wide).parameters())
+        weights = sum(own.numel() for own in Network(wide).parameters())
         if weights <= WEIGHTS_PER_ANSWER * answers:
             return wide
     return replace(architecture, hidden=WIDTHS[0])
