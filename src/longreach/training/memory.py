@@ -19,6 +19,7 @@ from longreach.training.problem import Problem, Sizes
 SEQUENCES = 1024  # that the need is measured on
 NUMBERS = 16_000_000  # inputs looked at, at most: long sequences are fewer
 DEEP_SECONDS = 1.5  # for what two inputs tell only together
+DIRECTIONS = 16  # of the error that are tested, those in which it is largest
 ROWS = 4  # sequences that the reach of a network at its start is measured on
 BLIND = 0.05  # share of the error that a test must be able to see for its "none" to count
 FAR = 32  # steps; gates learn what lies nearer by themselves
@@ -102,7 +103,7 @@ def needed(problem: Problem, batch: int, settings: Settings) -> Needed:
     need = shortcut_test(pairs)
     deep = deep_test(pairs, seconds=DEEP_SECONDS) if settings.deep else None
     single, double = (need.lag or 0) if need else 0, (deep.need.lag or 0) if deep else 0
-    whole = pairs[0].inputs.shape[1] - 1
+    whole = max(one.inputs.shape[1] for one in pairs) - 1
     if need is None:
         return Needed(0, False, "the data give nothing to remember")
     if single or double:
@@ -126,15 +127,17 @@ def pairs_of(problem: Problem, batch: int, seed: int) -> list[Pairs]:
     """Inputs, and what the best constant answer gets wrong: the gradient of the loss there, less its mean."""
     longest = min(problem.longest, WINDOWS[-1]) if problem.carries else problem.longest
     wanted = max(min(SEQUENCES, NUMBERS // (longest * _width(problem))), 64)
+    wanted = min(wanted, problem.sequences)  # none twice: they would count as independent of each other
     draw = problem.training(Sizes(min(batch, wanted), longest, longest, seed))
     batches: list[Batch] = []
     while sum(len(one.x) for one in batches) < wanted:
         batches.append(draw(len(batches)))
     errors = [_gradient(problem, one) for one in batches]
-    mean = torch.cat(errors).mean(dim=0)
-    size = (torch.cat(errors) - mean).square().mean().sqrt().clamp(min=1e-12)
+    mean, power = torch.cat(errors).mean(dim=0), torch.cat(errors).var(dim=0, correction=0)
+    kept = power.argsort(descending=True, stable=True)[:DIRECTIONS]
+    size = power[kept].mean().sqrt().clamp(min=1e-12)
     return [
-        _pairs(number, one, (error - mean) / size, problem.shape.symbols)
+        _pairs(number, one, (error - mean)[:, kept] / size, problem.shape.symbols)
         for number, (one, error) in enumerate(zip(batches, errors, strict=True))
     ]
 
@@ -152,7 +155,6 @@ def _gradient(problem: Problem, batch: Batch) -> Tensor:
 def _pairs(number: int, batch: Batch, errors: Tensor, symbols: bool) -> Pairs:
     """Right-aligned: sequences end together."""
     batch_size, steps = batch.asked.shape
-    errors = errors[:, : min(errors.shape[1], 16)]
     spread = torch.zeros(batch_size, steps, errors.shape[1])
     spread[batch.asked] = errors
     last = steps - batch.asked.flip(1).float().argmax(dim=1)  # one beyond the last asked step

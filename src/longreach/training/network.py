@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -23,57 +23,58 @@ SHORTEST = 3  # steps that gates can start open for; below, all start alike
 class Choice:
     """A cell that can be trained, and how it starts when it is to remember `lag` steps.
 
-    start  lag -> options of the cell
-    gated  its gates start open for up to `lag` steps: the chrono start
-    is_linear  linear in its state: nothing of what it remembers is lost to what it does with it
-    automatic  taken without being asked for, in the order of CELLS
+    start      lag -> options of the cell
+    gated      its gates start open for up to `lag` steps: the chrono start
     lr         step size that it learns with
+    hidden     units that it does with, where data are drawn anew
     """
 
     name: str
     cell: Callable[..., Cell]
     start: Callable[[int], dict[str, Any]] = lambda lag: {}
     gated: bool = False
-    is_linear: bool = False
-    automatic: bool = False
     lr: float = 2e-3
+    hidden: int = 128
 
 
 def _radius(lag: int) -> dict[str, Any]:
-    """|λ| so that the slowest units keep 1/e over 4 lags, the fastest over a tenth of the lag."""
+    """|λ| so that the slowest units keep 0.7 over a lag, the fastest 0.9 over a tenth of it."""
     return {"r_min": 0.9 ** (10 / max(lag, 10)), "r_max": 0.25 ** (1 / (4 * max(lag, 10)))}
 
 
-def _lasting(lag: int) -> dict[str, Any]:
-    return {"chrono": max(lag, SHORTEST)}
-
-
 CELLS = (
-    Choice("lstm", cells.LSTM, gated=True, automatic=True),
+    Choice("lstm", cells.LSTM, gated=True),
     Choice("gru", cells.GRU, gated=True),
-    Choice("min-gru", cells.MinGRU, _lasting, is_linear=True, automatic=True, lr=1e-2),
-    Choice("linear-recurrent", BetweenActivations, _radius, is_linear=True, automatic=True),
+    Choice("min-gru", cells.MinGRU, lambda lag: {"chrono": max(lag, SHORTEST)}, lr=1e-2, hidden=32),
+    Choice("phases", cells.Phases, lambda lag: {"lag": lag}, lr=1e-2),
+    Choice("linear-recurrent", BetweenActivations, _radius),
     Choice("rnn", cells.Elman),
     Choice("lem", cells.LEM),
     Choice("orthogonal", cells.Orthogonal),
 )
 
 
-def choice(name: str) -> Choice:
-    """The cell of this name.
+def choices(name: str) -> tuple[Choice, ...]:
+    """The cells of a name: one, or several side by side, as in "min-gru+phases".
 
-    Raises  ArgumentError if there is none
+    Raises  ArgumentError if there is one that does not exist
     """
-    for one in CELLS:
-        if one.name == name:
-            return one
-    raise ArgumentError(f"cell {name!r}: expected one of {', '.join(one.name for one in CELLS)}")
+    known = {one.name: one for one in CELLS}
+    parts = name.split("+")
+    for part in parts:
+        if part not in known:
+            raise ArgumentError(
+                f"cell {part!r}: expected one of {', '.join(known)}, or several side by side: min-gru+phases"
+            )
+    return tuple(known[part] for part in parts)
 
 
 @dataclass(frozen=True)
 class Architecture:
     """All that is needed to build a network again.
 
+    cell     a name, or several joined by "+": stacks side by side over the same input, which share the units
+    hidden   units of a layer, all stacks together
     lag      steps that the cell starts to remember
     dropout  share of the outputs dropped between layers and before the answer, in training
     """
@@ -97,21 +98,17 @@ class Network(nn.Module):
 
     def __init__(self, architecture: Architecture):
         super().__init__()
-        shape, one = architecture.shape, choice(architecture.cell)
-        self.embedding = nn.Embedding(shape.inputs, min(EMBEDDING, architecture.hidden)) if shape.symbols else None
-        self.recurrent = Recurrent(
-            one.cell,
-            self.embedding.embedding_dim if self.embedding else shape.inputs,
-            architecture.hidden,
-            architecture.layers,
-            batch_first=True,
-            dropout=architecture.dropout if architecture.layers > 1 else 0.0,
-            **one.start(architecture.lag),
-        )
-        if one.gated:
-            forget_bias(self.recurrent, horizon=max(architecture.lag, SHORTEST))
+        shape, parts = architecture.shape, choices(architecture.cell)
+        width = min(EMBEDDING, architecture.hidden) if shape.symbols else shape.inputs
+        self.embedding = nn.Embedding(shape.inputs, width) if shape.symbols else None
+        self.stacks = nn.ModuleList(_stack(one, width, len(parts), architecture) for one in parts)
         self.dropout = nn.Dropout(architecture.dropout)
-        self.head = nn.Linear(self.recurrent.cells[-1].output_size, shape.outputs)
+        shown = sum(stack.cells[-1].output_size for stack in self.stacks)  # type: ignore[union-attr,index]
+        self.head = nn.Linear(shown, shape.outputs)
+
+    def zeros(self, batch: int, *, like: Tensor) -> State:
+        """The state that a call without one starts from: a tuple, one state a stack."""
+        return tuple(cast(Recurrent, stack).zeros(batch, like=like) for stack in self.stacks)
 
     def forward(
         self,
@@ -125,13 +122,35 @@ class Network(nn.Module):
         """Answers, and the state to carry on."""
         rows = self.embedding(x.squeeze(2)) if self.embedding else x
         if hop is None or hop >= rows.shape[1]:
-            shown, carried = self.recurrent(rows, state, resets=resets)
+            shown, carried = self._through(rows, state, resets)
         else:
             parts = (None, None) if resets is None else (resets[:, :hop], resets[:, hop:])
-            first, carried = self.recurrent(rows[:, :hop], state, resets=parts[0])
-            rest, _ = self.recurrent(rows[:, hop:], carried, resets=parts[1])
+            first, carried = self._through(rows[:, :hop], state, parts[0])
+            rest, _ = self._through(rows[:, hop:], carried, parts[1])
             shown = torch.cat([first, rest], dim=1)
         return self.head(self.dropout(shown[asked])), carried
+
+    def _through(self, rows: Tensor, state: State | None, resets: Tensor | None) -> tuple[Tensor, State]:
+        states = (None,) * len(self.stacks) if state is None else state
+        passed = [stack(rows, own, resets=resets) for stack, own in zip(self.stacks, states, strict=True)]
+        shown = passed[0][0] if len(passed) == 1 else torch.cat([output for output, _ in passed], dim=2)
+        return shown, tuple(ended for _, ended in passed)
+
+
+def _stack(one: Choice, width: int, parts: int, architecture: Architecture) -> Recurrent:
+    layers, lag = architecture.layers, architecture.lag
+    stack = Recurrent(
+        one.cell,
+        width,
+        max(1, architecture.hidden // parts),
+        layers,
+        batch_first=True,
+        dropout=architecture.dropout if layers > 1 else 0.0,
+        **one.start(lag),
+    )
+    if one.gated:
+        forget_bias(stack, horizon=max(lag, SHORTEST))
+    return stack
 
 
 def detached(state: State | None) -> State | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from longreach.errors import ArgumentError
-from longreach.training.network import Architecture, choice
+from longreach.training.network import Architecture, choices
 from longreach.training.problem import Sizes
 
 
@@ -61,7 +61,7 @@ class Settings:
                 "would never be learned from"
             )
         if self.cell is not None:
-            choice(self.cell)
+            choices(self.cell)
         if self.remedies:
             from longreach.remedies import named
 

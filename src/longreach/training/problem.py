@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -79,11 +80,13 @@ class Problem(ABC):
     answers    scored answers in the training data; inf where data are drawn anew. The width is chosen by it
     longest    steps of the longest sequence, or of the longest window worth trying on a stream
     allowed    share of wrong sequences below which the problem is solved; None: there is no such thing
+    sequences  whole sequences in the training data; inf where data are drawn anew, and of a stream
     """
 
     kind: ClassVar[str]
     carries: ClassVar[bool] = False
     allowed: float | None = None
+    sequences: float = inf
 
     @property
     @abstractmethod

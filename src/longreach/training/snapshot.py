@@ -59,7 +59,7 @@ def _state(loop: "Loop", kept: Snapshot) -> State | None:
     if not count:
         return None
     like = next(loop.inner.parameters())
-    structure = loop.inner.recurrent.zeros(0, like=like)
+    structure = loop.inner.zeros(0, like=like)
     found = []
     for number, zero in enumerate(entries(structure)):
         value = kept.own[f"state.{number}"].to(like.device, copy=True)

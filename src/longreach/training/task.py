@@ -62,8 +62,9 @@ class TaskProblem(Problem):
 
     def held_out(self, part: Part, sizes: Sizes) -> Iterator[Batch]:
         """The same sequences at every look."""
+        task = self.task.held_out(part)
         for number in range(sizes.rank, JUDGED[part] // PIECE, sizes.world):
-            yield self.task.draw(PIECE, _generator(sizes.seed, part, number, 0))
+            yield task.draw(PIECE, _generator(sizes.seed, part, number, 0))
 
     def loss(self, answer: Tensor, y: Tensor) -> Tensor:
         """The task's own."""

@@ -4,7 +4,7 @@ one matrix          Elman, Leaky, Orthogonal, Antisymmetric
 gates               GRU, LSTM, Peephole
 around any cell     Skip, Dilated, Zoneout
 around gates        LayerNorm, BatchNorm, Variational
-no matrix in time   IndRNN, LRU, MinGRU, MinLSTM
+no matrix in time   IndRNN, LRU, Phases, MinGRU, MinLSTM
 differential        CoRNN, LEM
 """
 
@@ -24,6 +24,7 @@ from longreach.nn.cells.mingru import MinGRU
 from longreach.nn.cells.minlstm import MinLSTM
 from longreach.nn.cells.orthogonal import Orthogonal
 from longreach.nn.cells.peephole import Peephole
+from longreach.nn.cells.phases import Phases
 from longreach.nn.cells.skip import Skip
 from longreach.nn.cells.variational import Variational
 from longreach.nn.cells.zoneout import Zoneout
@@ -45,6 +46,7 @@ __all__ = [
     "MinLSTM",
     "Orthogonal",
     "Peephole",
+    "Phases",
     "Skip",
     "Variational",
     "Zoneout",
