@@ -1,5 +1,6 @@
 """The command line: thin calls to public functions."""
 
+import shutil
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -161,6 +162,30 @@ def generate(
         typer.echo(printable(piece, sys.stdout), nl=False)
         sys.stdout.flush()
     typer.echo()
+
+
+@app.command()
+def forecast(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as `longreach train series` named it.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="Measurements to go on from; default: those of the training."),
+    ] = None,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw it.")] = False,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write; default: to the terminal.")] = None,
+) -> None:
+    """Forecast what follows after the end of a file, with a network that `longreach train series` has trained."""
+    from longreach.training.forecast import as_csv, charts
+    from longreach.training.forecast import forecast as expected
+
+    found = expected(folder, file)
+    if plot:
+        width = min(100, shutil.get_terminal_size().columns)
+        typer.echo("\n".join(charts(found, width)))
+    if out is not None:
+        as_csv(found.expected, out)
+    elif not plot:
+        typer.echo(as_csv(found.expected), nl=False)
 
 
 @app.command()

@@ -65,12 +65,13 @@ class Clock:
         """The times so many units after this one."""
         import polars
 
-        frame = polars.DataFrame({"units": units})
+        count = polars.Series(units)
         if self.unit == "step":
-            return (frame["units"] + time).alias("step")
-        suffix = "us" if self.unit == "us" else "mo"
-        shifted = polars.lit(time).dt.offset_by(polars.format(f"{{}}{suffix}", polars.col("units")))
-        return frame.select(shifted.dt.month_end() if self.is_end else shifted).to_series().alias("time")
+            return count + time
+        if self.unit == "us":
+            return polars.select(polars.lit(time) + count.cast(polars.Duration("us"))).to_series()
+        shifted = polars.lit(time).dt.offset_by(polars.format("{}mo", count))
+        return polars.select(shifted.dt.month_end() if self.is_end else shifted).to_series()
 
     def following(self, time: Any, count: int) -> Times:
         """The `count` times after this one."""

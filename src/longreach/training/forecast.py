@@ -1,6 +1,6 @@
 """The steps after the end of a file, as a trained network expects them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from longreach.batch import Batch
-from longreach.errors import DataError, RunReadError
+from longreach.errors import ArgumentError, DataError, RunReadError
 from longreach.plain import build
+from longreach.report.forecasted import draw
 from longreach.training.panel import Panel, panel
 from longreach.training.series import SHOWN, Question
 from longreach.training.table import Table, table
@@ -31,6 +32,41 @@ class Forecast:
     panel: Panel
     question: Question
     expected: Table
+
+
+def as_csv(expected: Table, file: Path | None = None) -> str:
+    """A forecast as CSV, to a file too; numbers with six digits. Raises ArgumentError where that cannot be written."""
+    import polars
+
+    short = expected.with_columns(polars.selectors.float().round_sig_figs(6))
+    text = short.write_csv(datetime_format="%Y-%m-%d %H:%M:%S")
+    if file is not None:
+        try:
+            file.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ArgumentError(f"{file}: expected a place for a CSV file, got {error.strerror}") from None
+    return text
+
+
+def charts(found: Forecast, width: int) -> Iterator[str]:
+    """Of each target of each series: three horizons of what was measured, and its forecast."""
+    own, question, steps = found.panel, found.question, found.question.horizon
+    targets = question.roles.targets
+    ends = _ends(own, question, "")
+    for series, (name, begin, end) in enumerate(zip(own.names, own.begins, ends, strict=False)):
+        first = max(int(begin), int(end) - 3 * steps)
+        come = found.expected[series * steps : (series + 1) * steps]
+        times = own.times[first], come[own.times.name][0], come[own.times.name][-1]
+        ticks = tuple(str(time).removesuffix(":00") if own.clock.unit == "us" else str(time) for time in times)
+        for number, target in enumerate(targets):
+            yield f"{target}, {name}" if name else target
+            levels = [come[column].to_list() for column in names_of(target, question)]
+            yield draw(own.measured[first : int(end), number].tolist(), levels, ticks, width=width)
+
+
+def names_of(target: str, question: Question) -> list[str]:
+    """Columns of a forecast: the target's own name for the median, `OT 0.9` for another level."""
+    return [target if q == 0.5 else f"{target} {q:g}" for q in question.quantiles]
 
 
 def forecast(folder: Path, file: Path | None = None) -> Forecast:
@@ -69,8 +105,7 @@ def forecast_of(
 ) -> Table:
     """The same, of a panel.
 
-    Columns  the group's, if there is one; time, or step; for each target its own name for the median, and its name with
-             the level for each quantile, as `OT 0.9`
+    Columns  the group's, if there is one; time, or step; for each target and level one of `names_of`
     Begins   in each series after the last step at which a target was measured
     """
     import polars
@@ -85,17 +120,17 @@ def forecast_of(
     columns: dict[str, Any] = {}
     if question.roles.group:
         columns[question.roles.group] = np.repeat(longer.names, question.horizon)
-    columns[question.roles.time or str(own.times.name)] = longer.times[rows]
+    columns[own.times.name] = longer.times[rows]
     for number, target in enumerate(question.roles.targets):
         levels = values[:, :, number].reshape(len(rows), -1).T
-        columns[target] = levels[len(levels) // 2]
-        columns |= {f"{target} {q:g}": level for q, level in zip(question.quantiles, levels, strict=True)}
+        columns[target] = levels[len(levels) // 2]  # first
+        columns |= dict(zip(names_of(target, question), levels, strict=True))
     return polars.DataFrame(columns)
 
 
 def _ends(own: Panel, question: Question, where: str) -> Int64[np.ndarray, " series"]:
     """The row after the last measured one of each series. Raises DataError where there are too few before it."""
-    there = (~np.isnan(own.measured[:, : len(question.roles.targets)])).any(axis=1)
+    there = np.any(np.isfinite(own.measured[:, : len(question.roles.targets)]), axis=1)
     found = []
     for name, begin, end in zip(own.names, own.begins[:-1], own.begins[1:], strict=True):
         measured = begin + np.flatnonzero(there[begin:end])

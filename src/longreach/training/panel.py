@@ -116,7 +116,7 @@ def panel(table: Table, roles: Roles, where: str) -> Panel:
         begins,
         polars.concat(
             [
-                clock.after(times[int(rows[0])], np.arange(length) * clock.every).alias("time")
+                clock.after(times[int(rows[0])], np.arange(length) * clock.every).alias(times.name)
                 for rows, length in zip(series, np.diff(begins), strict=True)
             ]
         ),

@@ -175,7 +175,7 @@ class Series(Problem):
         best = {name: min(found[name] for found in by.values()) for name in ("MAE", "MSE")}
         return best | {f"{name}, {rule}": found[name] for rule, found in by.items() for name in ("MAE", "MSE")}
 
-    def notes(self) -> list[str]:
+    def remarks(self) -> list[str]:
         """Steps, parts, season, and what is missing."""
         own, question = self.windows.panel, self.question
         sizes = np.diff(self.cuts, axis=1).sum(axis=0)
@@ -203,13 +203,13 @@ class Series(Problem):
 
     def leave(self, folder: Path, answer: Callable[[Batch], Tensor]) -> list[str]:
         """forecast.csv: what comes after the end of the file."""
-        from longreach.training.forecast import forecast_of
+        from longreach.training.forecast import as_csv, forecast_of
 
         try:
             found = forecast_of(self.windows.panel, self.question, self.scaling, answer, "the data")
         except DataError as lacking:  # known columns of the steps to come, or a series that ends too soon
             return [f"no forecast yet: {lacking}"]
-        found.write_csv(folder / "forecast.csv")
+        as_csv(found, folder / "forecast.csv")
         return [f"forecast.csv: the {self.question.horizon} steps after the end of the data"]
 
     def _quantiles(self, answer: Float[Tensor, "answer output"]) -> Float[Tensor, "answer target quantile"]:

@@ -26,9 +26,7 @@ def table(file: Path, *, has_header: bool = True, missing: Sequence[str] = MISSI
         if file.suffix.lower() == ".parquet":
             found = polars.read_parquet(file)
         else:
-            found = polars.read_csv(
-                file, has_header=has_header, infer_schema_length=None, null_values=list(missing)
-            )
+            found = polars.read_csv(file, has_header=has_header, infer_schema_length=None, null_values=list(missing))
     except FileNotFoundError:
         raise DataError(f"{file}: expected a CSV or Parquet file, found none of that name") from None
     except NoDataError:
