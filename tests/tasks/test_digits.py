@@ -120,3 +120,7 @@ def test_files_that_are_not_what_they_should_be(mnist, tmp_path):
     refused("got 39 labels and 40 images")
     write_idx(tmp_path / names[1], np.full(40, 11))
     refused("labels from 0 to 9")
+    for count in (0, 14):
+        write_idx(tmp_path / names[0], np.zeros((count, 28, 28)))
+        write_idx(tmp_path / names[1], np.zeros(count))
+        refused(f"expected at least 15 images, so that each part has some, got {count}")

@@ -2,7 +2,7 @@
 
 import gzip
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -17,6 +17,7 @@ from longreach.tasks.task import Choosing, Published
 
 PIXELS = 28 * 28
 SEED = 92916
+FEWEST = 15
 PARTS = ("train", "validation", "test")
 
 
@@ -114,32 +115,40 @@ class Digits(Choosing):
         asked[:, -1] = True
         return Batch(images[which].float()[..., None] / 255, labels[which], asked)
 
-    @cached_property
+    @property
     def _digits(self) -> tuple[UInt8[Tensor, "image pixel"], Int[Tensor, " image"]]:
-        folder = Path(self.folder)
-        complete = (folder / "train-images-idx3-ubyte.gz").exists()
-        half = "train" if complete and self.part != "test" else "t10k"
-        images = idx(folder / f"{half}-images-idx3-ubyte.gz", 3).flatten(1)
-        labels = idx(folder / f"{half}-labels-idx1-ubyte.gz", 1).long()
-        if len(images) != len(labels) or images.shape[1] != PIXELS:
-            raise ArgumentError(
-                f"{folder}: expected as many labels as images, of 28 x 28 pixels; got {len(labels)} labels and "
-                f"{len(images)} images of {images.shape[1]} pixels. Are the files of one and the same set?"
-            )
-        if labels.max() > 9:
-            raise ArgumentError(f"{folder}: expected labels from 0 to 9, got {labels.max()}; are these MNIST's files?")
-        trained = len(labels) if complete else len(labels) - len(labels) // 5
-        twelfth = trained // 12
-        kept = {
-            "train": slice(0, trained - twelfth),
-            "validation": slice(trained - twelfth, trained),
-            "test": slice(0 if complete else trained, None),
-        }[self.part]
-        images, labels = images[kept], labels[kept]
-        if self.permuted:
-            order = np.random.RandomState(SEED).permutation(PIXELS)
-            images = images[:, torch.from_numpy(order)]
-        return images, labels
+        return part_of(Path(self.folder), self.part, self.permuted)
+
+
+@cache
+def part_of(folder: Path, part: str, permuted: bool) -> tuple[UInt8[Tensor, "image pixel"], Int[Tensor, " image"]]:
+    """Images and labels of one part; read once in a process."""
+    complete = (folder / "train-images-idx3-ubyte.gz").exists()
+    half = "train" if complete and part != "test" else "t10k"
+    images = idx(folder / f"{half}-images-idx3-ubyte.gz", 3).flatten(1)
+    labels = idx(folder / f"{half}-labels-idx1-ubyte.gz", 1).long()
+    if len(images) != len(labels) or images.shape[1] != PIXELS:
+        raise ArgumentError(
+            f"{folder}: expected as many labels as images, of 28 x 28 pixels; got {len(labels)} labels and "
+            f"{len(images)} images of {images.shape[1]} pixels. Are the files of one and the same set?"
+        )
+    if len(labels) < FEWEST:
+        raise ArgumentError(
+            f"{folder}: expected at least {FEWEST} images, so that each part has some, got {len(labels)}"
+        )
+    if labels.max() > 9:
+        raise ArgumentError(f"{folder}: expected labels from 0 to 9, got {labels.max()}; are these MNIST's files?")
+    trained = len(labels) if complete else len(labels) - len(labels) // 5
+    twelfth = trained // 12
+    kept = {
+        "train": slice(0, trained - twelfth),
+        "validation": slice(trained - twelfth, trained),
+        "test": slice(0 if complete else trained, None),
+    }[part]
+    if permuted:
+        order = np.random.RandomState(SEED).permutation(PIXELS)  # legacy, and published
+        images = images[:, torch.from_numpy(order)]
+    return images[kept], labels[kept]
 
 
 def idx(path: Path, axes: int) -> UInt8[Tensor, "..."]:
@@ -165,4 +174,4 @@ def idx(path: Path, axes: int) -> UInt8[Tensor, "..."]:
         raise ArgumentError(
             f"{path}: expected {shape} bytes behind the header, got {len(raw) - header}; fetch it again"
         )
-    return torch.frombuffer(bytearray(raw[header:]), dtype=torch.uint8).view(shape)
+    return torch.from_numpy(np.frombuffer(raw, np.uint8, offset=header).reshape(shape).copy())

@@ -39,7 +39,9 @@ def guess(task: Task, *, hidden: int = 5, trials: int = 10_000, seed: int = 0, s
     Numbers    where an answer is one number: low + (high - low) σ(V hₜ + c), low and high those of y among 16 sequences
     Solved     no sequence of 16 wrong, then a share below task.allowed of 512 others
     Same       with the same seed, unless seconds end it
-    Cost       64 networks at once: about 0.1 s for 100 steps and one input line
+    Cost       10,000 networks in a second, on one core, for 100 steps and one input line
+    Measured   two-sequence 3a, T = 100: solved by every seed, after 15,000 trials in the mean of 24 (450 to 65,000);
+               temporal order, T = 20: not in 220,000 trials, 5 of 16 wrong at best
     Certain    from the source: all weights of [-100, 100], units at 0 before the start, biases, drawn again until all
                training sequences are right (100 of them, 500 to 600 steps, within 0.1), then tested on others.
                Not from it: σ, 16 and 512 sequences, the task's own length and tolerance, and that the output is not
