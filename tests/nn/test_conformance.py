@@ -68,7 +68,7 @@ CELLS = {
     "indrnn": Case(IndRNN, twin=twins.indrnn),
     "indrnn tanh": Case(partial(IndRNN, activation="tanh", longest=10)),
     "lru": Case(partial(LRU, r_min=0.4, r_max=0.9), twin=twins.lru),
-    "phases": Case(partial(Phases, lag=5), twin=twins.lru),
+    "phases": Case(partial(Phases, lag=5), twin=twins.phases),
     "mingru": Case(MinGRU, twin=twins.mingru),
     "minlstm": Case(MinLSTM, twin=twins.minlstm),
     "cornn": Case(CoRNN, twin=twins.cornn),

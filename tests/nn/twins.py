@@ -195,7 +195,15 @@ def minlstm(cell, xs):
 
 @by_sequence
 def lru(cell, xs):
-    factor = torch.exp(-torch.exp(cell.nu) + 1j * torch.exp(cell.theta))
+    return linear(cell, xs, torch.exp(-torch.exp(cell.nu) + 1j * torch.exp(cell.theta)))
+
+
+@by_sequence
+def phases(cell, xs):
+    return linear(cell, xs, torch.exp((-torch.exp(cell.nu) + 1j * cell.theta) / cell.lag))
+
+
+def linear(cell, xs, factor):
     B, C = torch.complex(*cell.B), torch.complex(*cell.C)
     h, out = torch.zeros(cell.hidden_size, dtype=torch.complex128), []
     for x in xs:

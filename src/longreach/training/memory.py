@@ -30,7 +30,7 @@ WIDTHS = (32, 64, 128, 256, 512)
 WEIGHTS_PER_ANSWER = 1.5  # at most; more are learned by heart
 
 
-def prescribe(problem: Problem, settings: Settings, *, world: int = 1) -> Plan:
+def prescribe(problem: Problem, settings: Settings) -> Plan:
     """The plan for a problem: what the user said, and what the data ask for.
 
     Need     of the data: `shortcut_test` of the errors of the best constant answer on the inputs, and within

@@ -21,6 +21,7 @@ from longreach.nn.cells import (
     LayerNorm,
     Leaky,
     MinGRU,
+    Phases,
     Skip,
     Variational,
     Zoneout,
@@ -120,3 +121,24 @@ def test_an_lru_has_no_half_precision():
     cell = LRU(3, 4, dtype=torch.float32)
     with pytest.raises(ArgumentError, match="input: expected float32 or float64, as no complex numbers are made of"):
         cell.start(2, like=torch.zeros(1, dtype=torch.bfloat16))
+
+
+def test_phases_keep_what_is_a_lag_old_and_tell_its_steps_apart():
+    torch.manual_seed(0)
+    cell = Phases(3, 4000, lag=50)
+    kept, phase = cell.factors().abs() ** 50, cell.factors().angle() % (2 * torch.pi)
+    assert kept.min() > 0.49  # e^-0.7
+    assert kept.max() < 0.91  # e^-0.1
+    assert stats.kstest(phase.detach() / torch.pi, "uniform").pvalue > 1e-4
+    with pytest.raises(ArgumentError, match="lag: expected the longest lag of the task, a step or more, got 0"):
+        Phases(3, 4, lag=0)
+
+
+def test_chrono_of_a_minimal_gru():
+    torch.manual_seed(0)
+    cell = MinGRU(3, 4000, chrono=100)
+    u = torch.exp(-cell.bias[:4000].detach())
+    assert stats.kstest((u - 1) / 98, "uniform").pvalue > 1e-4
+    assert not cell.bias[4000:].any()
+    with pytest.raises(ArgumentError, match="chrono: expected the longest lag of the task, 3 steps or more, got 2"):
+        MinGRU(3, 4, chrono=2)
