@@ -20,6 +20,7 @@ from longreach.training.counts import Counts
 from longreach.training.problem import Advice, Part, Problem, Shape, Sizes
 from longreach.training.stream import Stream, Window
 
+SAMPLE = "sample.txt"
 LEAST = 500  # characters; of fewer, a twentieth is too few to judge by
 HELD_OUT = 0.05  # share of the text for validation, and as much for the test,
 JUDGED = 1_000_000  # but no more characters than this: judging takes time too
@@ -110,8 +111,8 @@ class Text(Problem):
         return max(self.streams["training"].length // self.advice().batch, 1)
 
     def advice(self) -> Advice:
-        """Rows enough to keep a processor busy."""
-        return Advice(batch=32)
+        """Judged so seldom that it takes a tenth of the time or so."""
+        return Advice(batch=32, judge_every=max(self.streams["validation"].length // 1000, 1))
 
     def training(self, sizes: Sizes) -> Callable[[int], Batch]:
         """The windows of the part that is learned from."""
@@ -174,6 +175,14 @@ class Text(Problem):
             "length": len(self._characters),
             "checksum": self._characters.checksum,
         }
+
+    def leave(self, folder: Path, answer: Callable[[Batch], Tensor]) -> list[str]:
+        """A sample of what the network writes."""
+        from longreach.training.generate import generated
+
+        sample = folder / SAMPLE
+        sample.write_text("".join(generated(folder, length=500, seed=0)) + "\n", encoding="utf-8")
+        return [f"a sample of what it writes: {sample}", f"more of it: longreach generate {folder}"]
 
     @property
     def _score(self) -> str:
