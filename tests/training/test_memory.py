@@ -70,7 +70,7 @@ def test_the_need_of_the_data_is_found(lag):
     found = needed(Echo(lag), 16, Settings())
     assert found.lag == lag
     assert found.is_far == (lag > 32)
-    assert found.told == f"the data need {lag} of 59 steps, of an input"
+    assert found.told.startswith(f"the data need {lag} of 59 steps, of an input; less than ")
 
 
 def test_noise_needs_nothing():
@@ -79,7 +79,7 @@ def test_noise_needs_nothing():
     assert found.told.startswith("no need of memory was found, and a share of")
 
 
-@pytest.mark.parametrize(("lag", "cell"), [(3, "lstm"), (50, "min-gru+phases")])
+@pytest.mark.parametrize(("lag", "cell"), [(3, "lstm"), (50, "min-gru")])
 def test_the_cell_is_chosen_by_where_the_need_lies(lag, cell):
     plan = prescribe(Echo(lag), Settings())
     assert plan.architecture.cell == cell
@@ -101,8 +101,8 @@ def test_every_choice_can_be_overridden():
 
 
 def test_a_window_holds_the_need():
-    assert prescribe(Echo(50, carries=True, steps=512), Settings(deep=False)).sizes.window == 64
-    assert prescribe(Echo(100, carries=True, steps=512), Settings(deep=False)).sizes.window == 128
+    assert prescribe(Echo(50, carries=True, steps=512), Settings(deep=False)).sizes.window == 128
+    assert prescribe(Echo(200, carries=True, steps=512), Settings(deep=False)).sizes.window == 256
     plan = prescribe(Echo(3, carries=True, steps=512), Settings(hop=20, window=40, deep=False))
     assert (plan.sizes.window, plan.sizes.hop) == (40, 20)
 

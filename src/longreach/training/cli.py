@@ -116,13 +116,32 @@ def root(
 @trains("task")
 def task(
     name: Annotated[str, typer.Argument(help="A task of the literature; `longreach train task list` names them.")],
-    length: Annotated[int, typer.Option(help="T of the source.")] = 100,
+    length: Annotated[int | None, typer.Option(help="T of the source; default: 100, or as published.")] = None,
     variant: Annotated[str | None, typer.Option(help="Where the literature knows several.")] = None,
     longest: Annotated[int | None, typer.Option(help="Lengths up to this, drawn at random for each batch.")] = None,
+    folder: Annotated[str | None, typer.Option(help="digits: where the files of MNIST lie.")] = None,
+    permuted: Annotated[
+        bool, typer.Option("--permuted", help="digits: the pixels in the published random order.")
+    ] = False,
+    beyond: Annotated[str, typer.Option(metavar="A,B", help="Lengths to try the trained network at, too.")] = "",
+    keep_training: Annotated[bool, typer.Option("--keep-training", help="Go on once it is solved.")] = False,
 ) -> dict[str, Any]:
     """A long-lag task of the literature, exactly as it was published."""
-    options = {"variant": variant, "longest": longest}
-    return {"name": name, "length": length} | {key: value for key, value in options.items() if value is not None}
+    if name == "list":
+        from longreach.report.tasks import render
+
+        typer.echo(render(), nl=False)
+        raise typer.Exit
+    options = {"length": length, "variant": variant, "longest": longest, "folder": folder, "permuted": permuted or None}
+    source = {"name": name} | {key: value for key, value in options.items() if value is not None}
+    return source | {"beyond": _lengths(beyond), "keep_training": keep_training}
+
+
+def _lengths(given: str) -> list[int]:
+    try:
+        return [int(length) for length in given.split(",") if length.strip()]
+    except ValueError:
+        raise ArgumentError(f"--beyond: expected lengths as 500,1000, got {given!r}") from None
 
 
 @trains("text")

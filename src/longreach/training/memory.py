@@ -23,8 +23,8 @@ DIRECTIONS = 16  # of the error that are tested, those in which it is largest
 ROWS = 4  # sequences that the reach of a network at its start is measured on
 BLIND = 0.05  # share of the error that a test must be able to see for its "none" to count
 FAR = 32  # steps; gates learn what lies nearer by themselves
-CELLS = ("lstm", "min-gru+phases")  # tried in this order; the other way round where what is needed lies far
-WINDOWS = (64, 128, 256, 512)  # steps; a stream is cut into windows of one of these
+NEAR, ONCE, OFTEN = "lstm", "min-gru", "min-gru+phases"
+WINDOWS = (128, 256, 512)  # steps; a stream is cut into windows of one of these
 NARROWEST = 64  # units that the reach is measured with
 WIDTHS = (32, 64, 128, 256, 512)
 WEIGHTS_PER_ANSWER = 1.5  # at most; more are learned by heart
@@ -35,9 +35,10 @@ def prescribe(problem: Problem, settings: Settings) -> Plan:
 
     Need     of the data: `shortcut_test` of the errors of the best constant answer on the inputs, and within
              DEEP_SECONDS `deep_test`; the longer of the two
-    Cell     the first of CELLS whose gradient, as it starts, reaches that far; the furthest-reaching if none does.
-             Where most of what is needed lies further back than FAR, cells without a product in time come first: they
-             find it hundreds of times sooner (docs/results.md)
+    Cell     an LSTM where most of what is needed lies within FAR steps. Where it lies further back, a network that is
+             linear in its state finds it many times sooner (docs/results.md): a minimal GRU, which chooses what to
+             keep; and beside it Phases, which keep all in its order, where more than one answer is asked of a
+             sequence. If a gradient in it, as it starts, reaches less far than needed, whichever reaches furthest
     Window   of a stream, the first of WINDOWS that holds the need
     Width    the largest of WIDTHS with no more than WEIGHTS_PER_ANSWER weights for each answer in the training data
     Cost     three seconds or so
@@ -53,7 +54,7 @@ def prescribe(problem: Problem, settings: Settings) -> Plan:
     start = settings.lag or max(lag, min(32, problem.longest))
     architecture = Architecture(
         problem.shape,
-        settings.cell or CELLS[0],
+        settings.cell or NEAR,
         settings.hidden or advice.hidden or NARROWEST,
         settings.layers or advice.layers,
         start,
@@ -106,9 +107,10 @@ def needed(problem: Problem, batch: int, settings: Settings) -> Needed:
     whole = max(one.inputs.shape[1] for one in pairs) - 1
     if need is None:
         return Needed(0, False, "the data give nothing to remember")
-    if single or double:
+    if need.lag is not None or double:
         lag, which = max((single, "an input"), (double, "two inputs together"))
-        return Needed(lag, _is_far(need, deep), f"the data need {lag} of {whole} steps, of {which}")
+        told = f"the data need {lag} of {whole} steps, of {which}"
+        return Needed(lag, _is_far(need, deep), f"{told}; less than {need.detectable:.1%} of the error may hide beyond")
     told = f"no need of memory was found, and a share of {need.detectable:.1%} of the error would have been seen"
     if need.detectable > BLIND and not problem.carries:
         return Needed(whole, True, f"{told}: that is not enough to tell, so all {whole} steps are kept in reach")
@@ -117,7 +119,7 @@ def needed(problem: Problem, batch: int, settings: Settings) -> Needed:
 
 def _is_far(need: Need, deep: DeepNeed | None) -> bool:
     """Whether the further part of the lags holds more of what is needed; each reported strength stands for a lag."""
-    if not need.lag:
+    if need.lag is None:
         return deep is not None and (deep.need.lag or 0) > FAR
     lags, strength = np.array(need.lags), np.array(need.strength) * np.gradient(np.array(need.lags, dtype=float))
     return bool(strength[lags > FAR].sum() > strength[lags <= FAR].sum())
@@ -127,8 +129,10 @@ def pairs_of(problem: Problem, batch: int, seed: int) -> list[Pairs]:
     """Inputs, and what the best constant answer gets wrong: the gradient of the loss there, less its mean."""
     longest = min(problem.longest, WINDOWS[-1]) if problem.carries else problem.longest
     wanted = max(min(SEQUENCES, NUMBERS // (longest * _width(problem))), 64)
-    wanted = min(wanted, problem.sequences)  # none twice: they would count as independent of each other
-    draw = problem.training(Sizes(min(batch, wanted), longest, longest, seed))
+    rows = min(batch, problem.advice().batch, wanted)
+    there = problem.answers // (rows * longest) * rows if problem.carries else problem.sequences
+    wanted = min(wanted, max(there, 1))  # none twice: they would count as independent of each other
+    draw = problem.training(Sizes(rows, longest, longest, seed))
     batches: list[Batch] = []
     while sum(len(one.x) for one in batches) < wanted:
         batches.append(draw(len(batches)))
@@ -171,8 +175,9 @@ def _reaching(
     problem: Problem, architecture: Architecture, sizes: Sizes, need: Needed, settings: Settings
 ) -> tuple[Architecture, int | None, str]:
     """The first cell that reaches as far as is needed, how far it does, and why it was taken."""
-    names = (settings.cell,) if settings.cell else CELLS[::-1] if need.is_far else CELLS
     batch = problem.training(replace(sizes, batch=ROWS))(0)
+    far = ONCE if (batch.asked.sum(dim=1) == 1).all() else OFTEN
+    names = (settings.cell,) if settings.cell else (far, NEAR) if need.is_far else (NEAR, far)
     tried: list[tuple[str, int]] = []
     for name in names:
         reach = reach_of(problem, replace(architecture, cell=name), batch)

@@ -1,7 +1,10 @@
 """A task of the literature as a problem to train on: sequences that are drawn anew for every batch."""
 
-from collections.abc import Callable, Iterator
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, fields, replace
 from math import inf
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -17,20 +20,25 @@ SEEDS = {"training": 0, "validation": 1, "test": 2}
 
 
 class TaskProblem(Problem):
-    """Sequences of one task. Number, seed and part decide a batch; no two are alike."""
+    """Sequences of one task. Number, seed and part decide a batch; no two are alike.
+
+    beyond         lengths that the trained network is tried at besides, each on as many sequences as the test
+    keep_training  to the last update; else training ends when the task is solved
+    """
 
     kind = "task"
 
-    def __init__(self, task: Task):
-        self.task = task
-        self.allowed = task.allowed / 2  # so that the test, on other sequences, agrees
+    def __init__(self, task: Task, *, beyond: Sequence[int] = (), keep_training: bool = False):
+        self.task, self.beyond = task, tuple(beyond)
+        self.keep_training = keep_training
+        self.allowed = None if keep_training else task.allowed / 2  # so that the test, on other sequences, agrees
 
     @classmethod
-    def read(cls, name: str, **options: Any) -> Self:
+    def read(cls, name: str, *, beyond: Sequence[int] = (), keep_training: bool = False, **options: Any) -> Self:
         """The task of this name, with its fields."""
-        from longreach.tasks import named
+        from longreach.tasks import make
 
-        return cls(named(name)(**options))
+        return cls(make(name, **options), beyond=beyond, keep_training=keep_training)
 
     @property
     def shape(self) -> Shape:
@@ -49,7 +57,7 @@ class TaskProblem(Problem):
 
     def advice(self) -> Advice:
         """Many updates; a task that is solved ends earlier."""
-        return Advice(batch=32, updates=20_000, patience=1000, judgements=100, judge_every=100)
+        return Advice(batch=20, updates=20_000, weight_decay=0.01, patience=1000, judgements=100, judge_every=100)
 
     def training(self, sizes: Sizes) -> Callable[[int], Batch]:
         """Batches drawn anew."""
@@ -84,9 +92,29 @@ class TaskProblem(Problem):
 
     def recipe(self) -> dict[str, Any]:
         """The task's name and fields."""
-        from dataclasses import asdict
-
         return {"name": self.task.name, **asdict(self.task)}
+
+    def leave(self, folder: Path, answer: Callable[[Batch], Tensor]) -> list[str]:
+        """What share of the sequences is wrong at other lengths: beyond.csv."""
+        rows = [("length", "wrong sequences", "sequences")]
+        for length in self.beyond:
+            other = replace(self.task, **self._at(length))
+            wrong = total = 0
+            for number in range(JUDGED["test"] // PIECE):
+                batch = other.draw(PIECE, _generator(length, "test", number, 0))
+                wrong += int(other.wrong(answer(batch), batch).sum())
+                total += PIECE
+            rows.append((length, wrong / total, total))
+        if not self.beyond:
+            return []
+        with open(folder / "beyond.csv", "w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows(rows)
+        return [f"at length {length}: {share:.2%} of {count} sequences wrong" for length, share, count in rows[1:]]
+
+    def _at(self, length: int) -> dict[str, Any]:
+        """The fields of the task at one length alone."""
+        ranges = {"longest": None} if any(own.name == "longest" for own in fields(self.task)) else {}
+        return {"length": length, **ranges}
 
 
 def _generator(seed: int, part: str, number: int, rank: int) -> torch.Generator:
