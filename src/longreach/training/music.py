@@ -39,7 +39,7 @@ class Music(Problem):
 
     def __init__(self, pieces: Mapping[str, Sequence[Piece]], *, first_step: bool = False):
         self.pieces, self.first_step = pieces, first_step
-        self.keys = pieces["training"][0].shape[1]
+        self.keys, self.sequences = pieces["training"][0].shape[1], len(pieces["training"])
         self._lengths = {part: np.array([len(roll) for roll in rolls]) for part, rolls in pieces.items()}
         least = 1 if first_step else 2
         for part, lengths in self._lengths.items():

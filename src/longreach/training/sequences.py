@@ -40,7 +40,7 @@ class Sequences(Problem):
     kind: ClassVar[str] = "classify"
 
     def __init__(self, data: Labelled, parts: dict[str, Int64[np.ndarray, " sequence"]]):
-        self.data, self.parts = data, parts
+        self.data, self.parts, self.sequences = data, parts, len(parts["training"])
         self.labels = tuple(sorted({data.labels[place] for place in parts["training"]}))
         _check_labels(data, parts, self.labels)
         number = {label: place for place, label in enumerate(self.labels)}
