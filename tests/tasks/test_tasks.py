@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from longreach.errors import ArgumentError
-from longreach.tasks import TASKS, Task, named
+from longreach.tasks import TASKS, Task, make, named
 
 CASES = [
     *(("adding", {"length": 30, "variant": v}) for v in ("le", "hochreiter", "pascanu", "bai", "skip-rnn")),
@@ -149,6 +149,14 @@ def test_named_knows_every_name_and_lists_them_where_it_does_not():
         assert issubclass(task, Task)
     with pytest.raises(ArgumentError, match=r"task: expected one of adding, multiplication, .*; got 'addition'"):
         named("addition")
+
+
+def test_make_takes_the_fields_of_the_task_and_no_others():
+    assert make("delayed-xor", delay=3) == named("delayed-xor")(length=100, delay=3)
+    with pytest.raises(ArgumentError, match="copying: expected fields among length; got 'variant'"):
+        make("copying", variant="le")
+    with pytest.raises(ArgumentError, match="got 'copy'"):
+        make("copy")
 
 
 @pytest.mark.parametrize(

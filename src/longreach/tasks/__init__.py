@@ -1,11 +1,14 @@
 """The long-lag tasks of the literature, each with its exact definition, its chance level and when it counts as solved.
 
-    task = named("adding")(length=200)
+    task = make("adding", length=200, variant="bai")
     batch = task.draw(20, torch.Generator().manual_seed(0))
 
 A new one is a file, and its line in TASKS: the names that the command line knows. `guess` draws weights at random: what
 solves a task that way says little about a method.
 """
+
+from dataclasses import fields as fields_of
+from typing import Any
 
 from longreach.errors import ArgumentError
 from longreach.tasks.adding import Adding
@@ -64,6 +67,7 @@ __all__ = [
     "TimeIndicator",
     "TwoSequence",
     "guess",
+    "make",
     "named",
 ]
 
@@ -74,3 +78,13 @@ def named(name: str) -> type[Task]:
         if task.name == name:
             return task
     raise ArgumentError(f"task: expected one of {', '.join(task.name for task in TASKS)}; got {name!r}")
+
+
+def make(name: str, **fields: Any) -> Task:
+    """The task of this name with these fields; ArgumentError, with what there is, for a name or field that is not."""
+    task = named(name)
+    known = [field.name for field in fields_of(task)]
+    for field in fields:
+        if field not in known:
+            raise ArgumentError(f"{name}: expected fields among {', '.join(known)}; got {field!r}")
+    return task(**fields)

@@ -40,7 +40,7 @@ class Task(ABC):
     Raises      ArgumentError when it is made, where a field does not fit
     """
 
-    length: int
+    length: int = 100
 
     name: ClassVar[str]
     source: ClassVar[str]
