@@ -76,9 +76,10 @@ def train(
     problem = read(kind, source)
     claim, plan = None, None
     if fabric.is_global_zero:
+        plan = prescribe(problem, settings)
+        problem.training(plan.sizes)  # refuses sizes that the data do not allow, before there is a folder
         claim = Claim(folder) if folder else Claim.default(kind)
         folder = claim.folder
-        plan = prescribe(problem, settings)
         write_plan(folder, kind, source, problem.recipe(), plan)
     folder, plan = fabric.broadcast((folder, plan))
     try:
