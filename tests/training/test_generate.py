@@ -17,6 +17,7 @@ from longreach.training.network import Architecture, Network
 from longreach.training.plan import Plan
 from longreach.training.problem import Shape, Sizes
 from longreach.training.run import write_plan
+from longreach.training.text import Text
 
 SYMBOLS = "abcd\n"
 SIZE = len(SYMBOLS) + 1
@@ -167,6 +168,14 @@ def test_runs_of_other_kinds_and_lengths_are_told(run):
         generated(run(), length=0)
     with pytest.raises(RunReadError, match="expected a network trained on text, got one trained on series data"):
         generated(run(kind="series"))
+
+
+def test_training_leaves_a_sample(run):
+    folder = run()
+    (folder / "text.txt").write_text(SYMBOLS * 200)
+    told = Text.read([folder / "text.txt"]).leave(folder, lambda batch: batch.x)
+    assert (folder / "sample.txt").read_text() == "".join(generated(folder, length=500, seed=0)) + "\n"
+    assert f"longreach generate {folder}" in told[1]
 
 
 def test_the_command_writes_it(run):
