@@ -12,7 +12,7 @@ from longreach.probes.deep import deep_test
 from longreach.probes.need import shortcut_test
 from longreach.probes.samples import Pairs
 from longreach.record import DeepNeed, Need
-from longreach.training.network import Architecture, Network, choices
+from longreach.training.network import SHORTEST, Architecture, Network, choices
 from longreach.training.plan import Plan, Settings
 from longreach.training.problem import Problem, Sizes
 
@@ -51,7 +51,7 @@ def prescribe(problem: Problem, settings: Settings) -> Plan:
     window = settings.window or max(settings.hop or 0, next((one for one in WINDOWS if one > lag), WINDOWS[-1]))
     window = min(window, max(problem.longest, settings.hop or 0)) if problem.carries else problem.longest
     sizes = Sizes(batch, window, settings.hop or window, settings.seed)
-    start = settings.lag or max(lag, min(32, problem.longest))
+    start = settings.lag or max(lag, SHORTEST)  # longer than needed, gates learn slowly
     architecture = Architecture(
         problem.shape,
         settings.cell or NEAR,
@@ -129,9 +129,10 @@ def pairs_of(problem: Problem, batch: int, seed: int) -> list[Pairs]:
     """Inputs, and what the best constant answer gets wrong: the gradient of the loss there, less its mean."""
     longest = min(problem.longest, WINDOWS[-1]) if problem.carries else problem.longest
     wanted = max(min(SEQUENCES, NUMBERS // (longest * _width(problem))), 64)
+    wanted = min(wanted, problem.sequences)  # none twice: they would count as independent of each other
     rows = min(batch, problem.advice().batch, wanted)
-    there = problem.answers // (rows * longest) * rows if problem.carries else problem.sequences
-    wanted = min(wanted, max(there, 1))  # none twice: they would count as independent of each other
+    if problem.carries:
+        wanted = min(wanted, max(problem.answers // (rows * longest), 1) * rows)
     draw = problem.training(Sizes(rows, longest, longest, seed))
     batches: list[Batch] = []
     while sum(len(one.x) for one in batches) < wanted:
