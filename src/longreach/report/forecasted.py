@@ -85,8 +85,9 @@ def _cell(row: int, column: int, line: list[range], ahead: list[list[int | None]
 def _label(row: int, low: float, high: float) -> str:
     if row % 3 and row != ROWS - 1:
         return " " * (GUTTER - 1) + "│"
-    value = low + (high - low) * row / (ROWS - 1)
-    return f"{value:>{GUTTER - 2}.4g} ┤"
+    value, digits = low + (high - low) * row / (ROWS - 1), 1 - math.floor(math.log10(high - low))
+    text = f"{value:.{max(0, digits)}f}"
+    return f"{text if len(text) < GUTTER - 2 else f'{value:.3g}':>{GUTTER - 2}} ┤"
 
 
 def _ticks(ticks: Sequence[str], now: int, columns: int) -> str:

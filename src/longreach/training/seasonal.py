@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 LEAST = 0.1  # autocorrelation that a season shows
+ERRORS = 5
 NEARLY = 0.9  # of the highest: the shortest lag that comes so close is the season; its multiples come as close
 CHUNK = 4096  # windows looked at together
 
@@ -34,25 +35,31 @@ def autocorrelation(values: Values, lags: int) -> Float[np.ndarray, " lag"]:
 def season_of(series: Iterable[Values]) -> int | None:
     """Steps after which the series repeat themselves, by their autocorrelation; None where they do not.
 
-    Season   the shortest lag above 1 with a peak within NEARLY of the highest one, if that is above both LEAST and four
-             standard errors of noise; three seasons must fit
+    Season   near the shortest lag above 1 with a peak within NEARLY of the highest one, the lag whose multiples show
+             the highest mean; three seasons must fit
+    Peaks    are more than twice as high as what lies half a season before and after, and above LEAST and ERRORS
+             standard errors √((1 + 2 r(1)²) / n) where neighbours alone depend on each other (Bartlett 1946)
     Several  series: the mean of their autocorrelations, each over its number of steps
     """
     rows = [values for values in series if len(values) >= 7]
     if not rows:
         return None
-    lags = max(len(values) for values in rows) // 3
-    total, weight = np.zeros(lags + 1), np.zeros(lags + 1)
+    longest = max(len(values) for values in rows)
+    total, weight = np.zeros(longest // 2 + 1), np.zeros(longest // 2 + 1)
     for values in rows:
-        own = min(lags, len(values) // 3)
+        own = len(values) // 2
         total[: own + 1] += len(values) * autocorrelation(values, own)
         weight[: own + 1] += len(values)
-    r = total / np.maximum(weight, 1)
-    inner = np.arange(2, lags)
-    peaks = inner[(r[inner] >= r[inner - 1]) & (r[inner] > r[inner + 1])]
-    if not len(peaks) or r[peaks].max() < max(LEAST, 4 / np.sqrt(weight[0])):
+    r, lags = total / np.maximum(weight, 1), np.arange(2, longest // 3)
+    valleys = np.maximum(r[lags // 2], r[lags + lags // 2])
+    errors = np.sqrt((1 + 2 * r[1] ** 2) / (weight[lags] - lags))
+    top = (r[lags] >= r[lags - 1]) & (r[lags] > r[lags + 1]) & (r[lags] > 2 * valleys)
+    peaks = lags[top & (r[lags] > np.maximum(LEAST, ERRORS * errors))]
+    if not len(peaks):
         return None
-    return int(peaks[r[peaks] >= NEARLY * r[peaks].max()][0])
+    first = int(peaks[r[peaks] >= NEARLY * r[peaks].max()][0])
+    near = range(max(2, round(0.8 * first)), min(round(1.2 * first), longest // 3) + 1)
+    return max(near, key=lambda lag: r[lag::lag].mean())
 
 
 def rules(season: int | None) -> dict[str, int]:

@@ -22,6 +22,7 @@ from longreach.training.windows import Scaling, Windows
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 SEASONS, CONTEXT = 7, 512  # seasons that a window looks back, and steps at most
 VALIDATED = 1000  # windows, about: enough to tell when to stop. The test looks at every one
+PARTS = ("training", "validation", "test")
 SHOWN = 256  # windows in a batch of held-out data
 
 Starts = Int64[np.ndarray, " window"]
@@ -101,6 +102,7 @@ class Series(Problem):
         own = panel(table(Path(file)), roles, str(file))
         cuts = own.begins[:-1, None] + np.stack([cut(length, split, str(file)) for length in own.lengths])
         cuts = np.concatenate([own.begins[:-1, None], cuts], axis=1)
+        check_lengths(cuts, horizon, context, str(file))
         check_targets(own, roles, cuts, str(file))
         scaling = Scaling.fitted(own, cuts[:, 1])
         cycles = own.clock.cycles(int((cuts[:, 1] - cuts[:, 0]).max()))
@@ -226,34 +228,23 @@ class Series(Problem):
 
     def _starting(self, part: int) -> Starts:
         """First steps of all horizons that lie in a part, and have a context before them and something measured."""
-        reach, horizon = self._look_back, self.question.horizon
-        begins = np.maximum(self.cuts[:, part], self.cuts[:, 0] + reach)
+        question, horizon = self.question, self.question.horizon
+        back = max(question.context, self.season or 1) if part else question.context
+        begins = np.maximum(self.cuts[:, part], self.cuts[:, 0] + back)
         ranges = [
             np.arange(begin, end - horizon + 1) for begin, end in zip(begins, self.cuts[:, part + 1], strict=True)
         ]
         starts = np.concatenate(ranges)
         return starts[self._counted[starts + horizon] > self._counted[starts]]
 
-    @property
-    def _look_back(self) -> int:
-        return max(self.question.context, self.season or 1)
-
     def _check_parts(self, where: str) -> None:
-        for number, part in enumerate(("training", "validation", "test")):
-            if len(self._starting(number)):
-                continue
-            longest = int((self.cuts[:, number + 1] - self.cuts[:, number]).max())
-            least = self.question.horizon + (self._look_back if number == 0 else 0)
-            raise DataError(
-                f"{where}: {part} part: expected at least {least} steps"
-                + (
-                    f" (context {self._look_back} + horizon {self.question.horizon})"
-                    if number == 0
-                    else " (the horizon)"
+        for number, part in enumerate(PARTS):
+            if not len(self._starting(number)):
+                raise DataError(
+                    f"{where}: {part} part: expected {', '.join(self.question.roles.targets)} to be measured after "
+                    f"{self.question.context} steps to look back on, got nothing there; give a shorter --context, or "
+                    "another --split"
                 )
-                + f" with something measured, got {longest}; give a longer file, a shorter --horizon or --context, or "
-                "another --split"
-            )
 
 
 def check_options(roles: Roles, horizon: int, context: int | None, quantiles: Sequence[float]) -> None:
@@ -290,6 +281,18 @@ def check_targets(own: Panel, roles: Roles, cuts: Int64[np.ndarray, "series four
             )
 
 
+def check_lengths(cuts: Int64[np.ndarray, "series four"], horizon: int, context: int | None, where: str) -> None:
+    """Raises DataError for a part that no window fits into."""
+    for part, own in zip(PARTS, np.diff(cuts, axis=1).max(axis=0), strict=True):
+        least = horizon + (context or 1) if part == "training" else horizon
+        if own < least:
+            of = f"the horizon of {horizon}" + (f" after {least - horizon} to look back on" if least > horizon else "")
+            raise DataError(
+                f"{where}: {part} part: expected at least {least} steps, {of}, got {own}; give a longer file, a "
+                "shorter --horizon or --context, or another --split"
+            )
+
+
 def cut(length: int, split: str, where: str) -> list[int]:
     """Where training, validation and test end in a series of this length.
 
@@ -305,19 +308,20 @@ def cut(length: int, split: str, where: str) -> list[int]:
         raise ArgumentError(
             f"--split: expected two or three shares as 0.6,0.2 or numbers of steps as 8640,2880,2880, got {split!r}"
         )
-    steps = [round(one * length) if shares else int(one) for one in given]
-    if (shares and sum(given) > 1 + 1e-9) or sum(steps) > length + shares or (len(given) == 2 and sum(steps) >= length):
+    fits = sum(given) <= (1 if shares else length) and (len(given) == 3 or sum(given) < (1 if shares else length))
+    if not fits:
         raise ArgumentError(
-            f"--split: expected parts that fit into the {length} steps of {where}, got {split}, {sum(steps)} steps "
-            + ("and none left for the test" if len(given) == 2 else "")
+            f"--split: expected parts that fit into the {length} steps of {where}, got {split}"
+            + (", which leaves none for the test" if len(given) == 2 else "")
         )
+    steps = [int(one * length + 1e-9) if shares else int(one) for one in given]
     ends = [steps[0], steps[0] + steps[1]]
-    return [*ends, min(sum(steps), length) if len(given) == 3 else length]
+    return [*ends, sum(steps) if len(given) == 3 else length]
 
 
 def _context(own: Panel, cuts: Int64[np.ndarray, "series four"], horizon: int) -> int:
     """SEASONS seasons, or without one four horizons; at most CONTEXT, and half of the training part."""
     season = season_of(own.measured[begin:end, 0] for begin, end in cuts[:, :2])
     longest = int((cuts[:, 1] - cuts[:, 0]).max())
-    room = max((longest - horizon) // 2, season or 1)
+    room = (longest - horizon) // 2
     return max(1, min(SEASONS * season if season else 4 * horizon, CONTEXT, room))
