@@ -1,0 +1,40 @@
+"""Training on the user's own data: the loop, what it is asked to learn, and how it comes through trouble.
+
+    train, resume     from data to a trained network and a report; on from where a run was stopped
+    Settings, Outcome what may be asked, what is given
+    Problem, Batch    what a kind of data has to be; Advice, Shape, Sizes: what it is told and tells
+    load              a run's folder -> kind, recipe, trained network
+
+Nothing heavy is imported before it is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from longreach.batch import Batch
+    from longreach.training.plan import Settings
+    from longreach.training.problem import Advice, Problem, Shape, Sizes
+    from longreach.training.run import load
+    from longreach.training.train import Outcome, resume, train
+
+__all__ = ["Advice", "Batch", "Outcome", "Problem", "Settings", "Shape", "Sizes", "load", "resume", "train"]
+
+_HOMES = {
+    "Advice": "longreach.training.problem",
+    "Batch": "longreach.batch",
+    "Outcome": "longreach.training.train",
+    "Problem": "longreach.training.problem",
+    "Settings": "longreach.training.plan",
+    "Shape": "longreach.training.problem",
+    "Sizes": "longreach.training.problem",
+    "load": "longreach.training.run",
+    "resume": "longreach.training.train",
+    "train": "longreach.training.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'longreach.training' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(_HOMES[name]), name)
