@@ -75,7 +75,7 @@ class Music(Problem):
 
     def advice(self) -> Advice:
         """What reached the published figures of recurrent networks on Nottingham and the JSB chorales."""
-        return Advice(batch=8, updates=1800, lr=4e-3, hidden=200, dropout=0.5)
+        return Advice(batch=4, updates=5000, lr=1e-2, hidden=200, cell="lstm", lag=4, dropout=0.5)
 
     def training(self, sizes: Sizes) -> Callable[[int], Batch]:
         """Whole pieces, those of about one length together."""

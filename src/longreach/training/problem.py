@@ -57,6 +57,8 @@ class Advice:
     updates  at most
     lr       None: the cell's own
     hidden   width of the network; None: by the number of answers to learn from
+    cell     known to learn such data best; None: by how far back the data have to be remembered
+    lag      steps that the cell starts to remember; None: as far as is needed
     judge_every, judgements   updates between two judgements, at least; judgements in all, at most
     """
 
@@ -64,6 +66,8 @@ class Advice:
     updates: int = 10_000
     lr: float | None = None
     hidden: int | None = None
+    cell: str | None = None
+    lag: int | None = None
     layers: int = 1
     dropout: float = 0.0
     weight_decay: float = 0.0
