@@ -6,6 +6,7 @@
     accelerate a model's recurrent layers become ours    observe   the norms of all states' gradients
     lyapunov, singular_values, carousel                  the spectrum of a recurrent layer
     prove      runs with remedies and without -> what is proven
+    train      data of your own -> a trained network; longreach.training has what it is asked
     Watch, Record, Diagnosis, Finding, Proof             what these give
     LongreachError                                       the root of all errors
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from longreach.spectrum.carousel import carousel
     from longreach.spectrum.lyapunov import lyapunov
     from longreach.spectrum.singular import singular_values
+    from longreach.training.train import train
     from longreach.trial.proof import Proof
     from longreach.trial.prove import prove
     from longreach.watching import Watch, watch
@@ -46,6 +48,7 @@ __all__ = [
     "observe",
     "prove",
     "singular_values",
+    "train",
     "watch",
 ]
 
@@ -65,6 +68,7 @@ _HOMES = {
     "observe": "longreach.nn",
     "prove": "longreach.trial.prove",
     "singular_values": "longreach.spectrum.singular",
+    "train": "longreach.training.train",
     "watch": "longreach.watching",
 }
 

@@ -1,7 +1,6 @@
 """Training on the user's own data: the loop, what it is asked to learn, and how it comes through trouble.
 
-    train, resume     from data to a trained network and a report; on from where a run was stopped
-    Settings, Outcome what may be asked, what is given
+    Settings, Outcome what may be asked of `longreach.train`, what it gives
     Problem, Batch    what a kind of data has to be; Advice, Shape, Sizes: what it is told and tells
     load              a run's folder -> kind, recipe, trained network
 
@@ -16,9 +15,9 @@ if TYPE_CHECKING:
     from longreach.training.plan import Settings
     from longreach.training.problem import Advice, Problem, Shape, Sizes
     from longreach.training.run import load
-    from longreach.training.train import Outcome, resume, train
+    from longreach.training.train import Outcome
 
-__all__ = ["Advice", "Batch", "Outcome", "Problem", "Settings", "Shape", "Sizes", "load", "resume", "train"]
+__all__ = ["Advice", "Batch", "Outcome", "Problem", "Settings", "Shape", "Sizes", "load"]
 
 _HOMES = {
     "Advice": "longreach.training.problem",
@@ -29,8 +28,6 @@ _HOMES = {
     "Shape": "longreach.training.problem",
     "Sizes": "longreach.training.problem",
     "load": "longreach.training.run",
-    "resume": "longreach.training.train",
-    "train": "longreach.training.train",
 }
 
 
