@@ -48,30 +48,96 @@ class Adding(Measuring):
         "pascanu: squared error <= 0.04 in more than 99 % of 10,000; hochreiter: |error| < 0.04 in 2000 of 2000"
     )
     published: ClassVar[tuple[Published, ...]] = (
-        Published(HS97, "LSTM 2x2", 100, "1 of 2560 wrong after 74,000 sequences", "hochreiter"),
-        Published(HS97, "LSTM 2x2", 500, "0 of 2560 wrong after 209,000 sequences", "hochreiter"),
-        Published(HS97, "LSTM 2x2", 1000, "1 of 2560 wrong after 853,000 sequences", "hochreiter"),
+        Published(
+            HS97,
+            "LSTM 2x2",
+            100,
+            "1 of 2560 wrong after 74,000 sequences",
+            "hochreiter",
+            settings="93 weights, lr 0.5, one sequence at a time, no clipping",
+        ),
+        Published(
+            HS97,
+            "LSTM 2x2",
+            500,
+            "0 of 2560 wrong after 209,000 sequences",
+            "hochreiter",
+            settings="93 weights, lr 0.5, one sequence at a time, no clipping",
+        ),
+        Published(
+            HS97,
+            "LSTM 2x2",
+            1000,
+            "1 of 2560 wrong after 853,000 sequences",
+            "hochreiter",
+            settings="93 weights, lr 0.5, one sequence at a time, no clipping",
+        ),
         Published(
             "Pascanu et al. 2013", "RNN, clipped and regularised", 200, "5 of 5 seeds, lengths to 200", "pascanu"
         ),
-        Published("Arjovsky et al. 2016", "LSTM, uRNN", 400, "solved; RNN and IRNN never below 0.167", "le"),
-        Published("Arjovsky et al. 2016", "LSTM, uRNN", 750, "neither near 0", "le"),
-        Published("Talathi & Vartak 2016", "np-RNN", 500, "solved; IRNN to 400", "le"),
-        Published("Bai et al. 2018", "LSTM", 600, "mean squared error 0.164", "bai"),
-        Published("Bai et al. 2018", "GRU", 600, "mean squared error 5.3e-5", "bai"),
-        Published("Bai et al. 2018", "RNN", 600, "mean squared error 0.177", "bai"),
-        Published("Bai et al. 2018", "TCN", 600, "mean squared error 5.8e-5", "bai"),
-        Published("Li et al. 2018", "IndRNN", 5000, "solved; RNN, LSTM, IRNN fail at 1000", "bai"),
         Published(
-            "Rusch et al. 2022", "LEM", 2000, "mean squared error < 0.01 at update 1900, 5.3e-5 at the end", "le"
+            "Arjovsky et al. 2016",
+            "LSTM, uRNN",
+            400,
+            "solved; RNN and IRNN never below 0.167",
+            "le",
+            settings="RMSprop 1e-3, batch 20 and 50; RNN and LSTM clipped at 1, element-wise",
         ),
         Published(
-            "Rusch et al. 2022", "LEM", 5000, "mean squared error < 0.01 at update 2000, 4.9e-5 at the end", "le"
+            "Arjovsky et al. 2016",
+            "LSTM, uRNN",
+            750,
+            "neither near 0",
+            "le",
+            settings="RMSprop 1e-3, batch 20 and 50; RNN and LSTM clipped at 1, element-wise",
+        ),
+        Published("Talathi & Vartak 2016", "np-RNN", 500, "solved; IRNN to 400", settings="SGD 1e-3, batch 1, clip 10"),
+        Published("Bai et al. 2018", "LSTM", 600, "mean squared error 0.164", "bai", settings="70,000 weights"),
+        Published("Bai et al. 2018", "GRU", 600, "mean squared error 5.3e-5", "bai", settings="70,000 weights"),
+        Published("Bai et al. 2018", "RNN", 600, "mean squared error 0.177", "bai", settings="70,000 weights"),
+        Published(
+            "Bai et al. 2018", "TCN", 600, "mean squared error 5.8e-5", "bai", settings="70,000 weights, Adam 0.002"
         ),
         Published(
-            "Rusch et al. 2022", "LEM", 10000, "mean squared error < 0.01 at update 1900, 2.4e-5 at the end", "le"
+            "Li et al. 2018",
+            "IndRNN",
+            5000,
+            "solved; RNN, LSTM, IRNN fail at 1000",
+            "bai",
+            settings="2 layers of 128, Adam 2e-4",
         ),
-        Published("Campos et al. 2018", "Skip LSTM, Skip GRU", 50, "solved with about half of the updates", "skip-rnn"),
+        Published(
+            "Rusch et al. 2022",
+            "LEM",
+            2000,
+            "mean squared error < 0.01 at update 1900, 5.3e-5 at the end",
+            "le",
+            settings="128 units, Adam 0.0026, batch 50, no clipping, 30,000 updates",
+        ),
+        Published(
+            "Rusch et al. 2022",
+            "LEM",
+            5000,
+            "mean squared error < 0.01 at update 2000, 4.9e-5 at the end",
+            "le",
+            settings="128 units, Adam 0.0026, batch 50, no clipping, 30,000 updates",
+        ),
+        Published(
+            "Rusch et al. 2022",
+            "LEM",
+            10000,
+            "mean squared error < 0.01 at update 1900, 2.4e-5 at the end",
+            "le",
+            settings="128 units, Adam 0.0026, batch 50, no clipping, 30,000 updates",
+        ),
+        Published(
+            "Campos et al. 2018",
+            "Skip LSTM, Skip GRU",
+            50,
+            "solved with about half of the updates",
+            "skip-rnn",
+            settings="110 units, Adam 1e-4, batch 256, clip 1",
+        ),
     )
 
     def __post_init__(self):

@@ -34,15 +34,30 @@ class Copying(Choosing):
     source: ClassVar[str] = "Arjovsky, Shah & Bengio 2016, arXiv 1511.06464"
     criterion: ClassVar[str] = "all steps right in more than 99 % of sequences (the source: a loss near 0)"
     published: ClassVar[tuple[Published, ...]] = (
-        *(Published("Arjovsky et al. 2016", "uRNN", T, "solved") for T in (100, 200, 300, 500)),
-        Published("Arjovsky et al. 2016", "LSTM", 100, "better than chance; not at 200, 300, 500"),
-        Published("Kerg et al. 2019", "expRNN, nnRNN, EURNN, orthogonal RNN", 200, "about 0 by iteration 400"),
-        Published("Kerg et al. 2019", "LSTM, RNN", 200, "stay at chance, 0.0945"),
-        Published("Bai et al. 2018", "LSTM", 1000, "loss 0.0204"),
-        Published("Bai et al. 2018", "GRU", 1000, "loss 0.0197"),
-        Published("Bai et al. 2018", "RNN", 1000, "loss 0.0202"),
-        Published("Bai et al. 2018", "EURNN", 1000, "loss 0.011"),
-        Published("Bai et al. 2018", "TCN", 1000, "loss 3.5e-5"),
+        *(
+            Published("Arjovsky et al. 2016", "uRNN", T, "solved", settings="128 units, RMSprop 1e-3, batch 20")
+            for T in (100, 200, 300, 500)
+        ),
+        Published(
+            "Arjovsky et al. 2016",
+            "LSTM",
+            100,
+            "better than chance; not at 200, 300, 500",
+            settings="40 units, RMSprop 1e-3, batch 20, clip 1 element-wise",
+        ),
+        Published(
+            "Kerg et al. 2019",
+            "expRNN, nnRNN, EURNN, orthogonal RNN",
+            200,
+            "about 0 by iteration 400",
+            settings="128 units, batch 10",
+        ),
+        Published("Kerg et al. 2019", "LSTM, RNN", 200, "stay at chance, 0.0945", settings="128 units, batch 10"),
+        Published("Bai et al. 2018", "LSTM", 1000, "loss 0.0204", settings="16,000 weights"),
+        Published("Bai et al. 2018", "GRU", 1000, "loss 0.0197", settings="16,000 weights"),
+        Published("Bai et al. 2018", "RNN", 1000, "loss 0.0202", settings="16,000 weights"),
+        Published("Bai et al. 2018", "EURNN", 1000, "loss 0.011", settings="16,000 weights"),
+        Published("Bai et al. 2018", "TCN", 1000, "loss 3.5e-5", settings="16,000 weights, Adam 0.002"),
     )
 
     def __post_init__(self):

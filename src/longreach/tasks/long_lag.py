@@ -43,12 +43,21 @@ class LongLag(Choosing):
     source: ClassVar[str] = "Hochreiter & Schmidhuber 1997, Neural Computation 9(8):1735-1780, experiment 2"
     criterion: ClassVar[str] = "all outputs within 0.25 (2c: 0.2) of their targets in 10,000 of 10,000 sequences"
     published: ClassVar[tuple[Published, ...]] = (
-        Published(HS97, "LSTM", 100, "18 of 18 after 5,040 sequences", "2a"),
+        Published(HS97, "LSTM", 100, "18 of 18 after 5,040 sequences", "2a", settings="10,504 weights, lr 1"),
         Published(HS97, "chunker", 100, "33 % after 32,400 sequences", "2a"),
         Published(HS97, "RTRL, BPTT", 100, "0 % after 5,000,000 sequences", "2a"),
-        Published(HS97, "LSTM", 100, "18 of 18 after 5,680 sequences; chunker, BPTT, RTRL fail", "2b"),
+        Published(
+            HS97,
+            "LSTM",
+            100,
+            "18 of 18 after 5,680 sequences; chunker, BPTT, RTRL fail",
+            "2b",
+            settings="10,504 weights, lr 1",
+        ),
         *(
-            Published(HS97, "LSTM 2x1", q, f"20 of 20 after {after} sequences, p = {p}", "2c")
+            Published(
+                HS97, "LSTM 2x1", q, f"20 of 20 after {after} sequences, p = {p}", "2c", settings="lr 0.01, no biases"
+            )
             for q, p, after in [
                 (50, 50, "30,000"),
                 (100, 100, "31,000"),

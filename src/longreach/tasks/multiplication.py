@@ -39,12 +39,32 @@ class Multiplication(Measuring):
         "hochreiter: |error| > 0.04 in fewer than 13 of 2000"
     )
     published: ClassVar[tuple[Published, ...]] = (
-        Published(HS97, "LSTM 2x2", 100, "14 of 2560 wrong, mse 0.0139, after 1,273,000 sequences", "hochreiter"),
-        Published(HS97, "LSTM 2x2", 100, "139 of 2560 wrong, mse 0.0223, after 482,000 sequences", "hochreiter"),
+        Published(
+            HS97,
+            "LSTM 2x2",
+            100,
+            "14 of 2560 wrong, mse 0.0139, after 1,273,000 sequences",
+            "hochreiter",
+            settings="93 weights, lr 0.1, one sequence at a time, no clipping",
+        ),
+        Published(
+            HS97,
+            "LSTM 2x2",
+            100,
+            "139 of 2560 wrong, mse 0.0223, after 482,000 sequences",
+            "hochreiter",
+            settings="93 weights, lr 0.1, one sequence at a time, no clipping",
+        ),
         Published(
             "Pascanu et al. 2013", "RNN, clipped and regularised", 200, "5 of 5 seeds, lengths to 200", "pascanu"
         ),
-        Published("Talathi & Vartak 2016", "np-RNN", 200, "more than 90 % within 0.04; IRNN less than 50 %"),
+        Published(
+            "Talathi & Vartak 2016",
+            "np-RNN",
+            200,
+            "more than 90 % within 0.04; IRNN less than 50 %",
+            settings="SGD 2e-4, batch 16, clip 10, 100 epochs",
+        ),
     )
 
     def __post_init__(self):

@@ -29,7 +29,9 @@ class Permutation(Choosing):
     source: ClassVar[str] = "Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063"
     criterion: ClassVar[str] = "fewer than 1 % of sequences wrong; the source counts seeds"
     published: ClassVar[tuple[Published, ...]] = (
-        Published("Pascanu et al. 2013", "RNN, clipped and regularised", 100, "2 of 5 seeds"),
+        Published(
+            "Pascanu et al. 2013", "RNN, clipped and regularised", 100, "2 of 5 seeds; the length is not certain"
+        ),
     )
 
     def __post_init__(self):

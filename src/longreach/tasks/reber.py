@@ -62,9 +62,9 @@ class Reber(Choosing):
     source: ClassVar[str] = "Hochreiter & Schmidhuber 1997, Neural Computation 9(8):1735-1780, experiment 1"
     criterion: ClassVar[str] = "the allowed successors score highest at every step of 512 of 512 strings"
     published: ClassVar[tuple[Published, ...]] = (
-        Published(HS97, "LSTM 4x1, lr 0.1", 40, "100 %, 39,740 strings"),
-        Published(HS97, "LSTM 4x1, lr 0.5", 40, "97 %, 9,500 strings"),
-        Published(HS97, "LSTM 3x2, lr 0.5", 40, "100 %, 8,440 strings"),
+        Published(HS97, "LSTM 4x1, lr 0.1", 40, "100 %, 39,740 strings", settings="264 weights"),
+        Published(HS97, "LSTM 4x1, lr 0.5", 40, "97 %, 9,500 strings", settings="264 weights"),
+        Published(HS97, "LSTM 3x2, lr 0.5", 40, "100 %, 8,440 strings", settings="276 weights"),
         Published(HS97, "RTRL, 12 hidden", 40, "some fraction, 25,000 strings"),
         Published(HS97, "Elman", 40, "0 % after 200,000 strings"),
         Published(HS97, "recurrent cascade correlation", 40, "50 %, 182,000 strings"),

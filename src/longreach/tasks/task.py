@@ -15,13 +15,20 @@ from longreach.errors import ArgumentError
 
 @dataclass(frozen=True)
 class Published:
-    """A figure of the literature: what `net` reached on a task of this length, in this variant of it."""
+    """A figure of the literature: what `net` reached on a task of this length, in this variant of it.
+
+    Read in the paper, its code or its logs; what others report of it stands in docstrings, as second-hand.
+
+    variant   "" where it is not known, or there is one alone
+    settings  width, batch, updates and step size of the source, as far as they are known; "" where they are not
+    """
 
     source: str
     net: str
     length: int
     reached: str
     variant: str = ""
+    settings: str = ""
 
 
 @dataclass(frozen=True)

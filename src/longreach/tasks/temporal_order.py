@@ -16,6 +16,7 @@ from longreach.tasks.task import Choosing, Published
 
 PASCANU = "Pascanu et al. 2013"
 NET = "RNN, clipped and regularised"
+SETTINGS = "50 units, SGD 0.01, batch 20, clip 1, regulariser 4"
 
 
 class _Order(Choosing):
@@ -96,7 +97,9 @@ class TemporalOrder(_Order):
     length      steps T; `hochreiter` has T to 1.1 T of them, and the paper has T = 100 alone
     longest     `pascanu`: each batch has a length of its own, drawn from {length, ..., longest}; None: always length
     chance      ln 4 nats, 3 of 4 wrong
-    Is not      quickly learnt at lengths 50 to 200: the authors' own log takes 336,000 updates, most of them at chance
+    Is not      quickly learnt at lengths 50 to 200: the authors' own log takes 336,000 updates, most of them at chance.
+                Nor is the published 0 of 10,000 at lengths to 5000 a test to pass: an independent run had 0.3 % wrong
+                at 250 and 25 % and more from 500 on, and arXiv version 2 claims 400 (second-hand)
     Source      Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063, places as in their code (its own description has
                 others); Hochreiter & Schmidhuber 1997, experiment 6a, whose outputs are logistic, with squared errors:
                 here they are a softmax's, with cross-entropy
@@ -113,10 +116,21 @@ class TemporalOrder(_Order):
     )
     windows: ClassVar[dict[str, tuple[int, ...]]] = {"pascanu": (10, 50), "hochreiter": (10, 50)}
     published: ClassVar[tuple[Published, ...]] = (
-        Published(HS97, "LSTM 2x2", 100, "1 of 2560 wrong after 31,390 sequences", "hochreiter"),
-        Published(PASCANU, NET, 200, "5 of 5 seeds, 0 of 10,000 wrong, one net for 50 to 200", "pascanu"),
-        *(Published(PASCANU, NET, T, "0 of 10,000 wrong, trained on 50 to 200", "pascanu") for T in (250, 500)),
-        *(Published(PASCANU, NET, T, "0 of 10,000 wrong, trained on 50 to 200", "pascanu") for T in (1000, 2000, 5000)),
+        Published(
+            HS97,
+            "LSTM 2x2",
+            100,
+            "1 of 2560 wrong after 31,390 sequences",
+            "hochreiter",
+            settings="156 weights, lr 0.5, one sequence at a time, no clipping",
+        ),
+        Published(
+            PASCANU, NET, 200, "5 of 5 seeds, 0 of 10,000 wrong, one net for 50 to 200", "pascanu", settings=SETTINGS
+        ),
+        *(
+            Published(PASCANU, NET, T, "0 of 10,000 wrong, trained on 50 to 200", "pascanu", settings=SETTINGS)
+            for T in (250, 500, 1000, 2000, 5000)
+        ),
     )
 
 
@@ -142,6 +156,13 @@ class TemporalOrder3(_Order):
     criterion: ClassVar[str] = TemporalOrder.criterion
     windows: ClassVar[dict[str, tuple[int, ...]]] = {"pascanu": (10, 30, 60), "hochreiter": (10, 33, 66)}
     published: ClassVar[tuple[Published, ...]] = (
-        Published(HS97, "LSTM 3x2", 100, "2 of 2560 wrong after 571,100 sequences", "hochreiter"),
+        Published(
+            HS97,
+            "LSTM 3x2",
+            100,
+            "2 of 2560 wrong after 571,100 sequences",
+            "hochreiter",
+            settings="308 weights, lr 0.1, one sequence at a time, no clipping",
+        ),
         Published(PASCANU, NET, 200, "5 of 5 seeds, one net for lengths to 200", "pascanu"),
     )

@@ -45,14 +45,70 @@ class TwoSequence(Measuring):
         "3c: within 0.1 of the target without noise in 256 of 256"
     )
     published: ClassVar[tuple[Published, ...]] = (
-        Published(HS97, "LSTM 3x1, N = 3", 100, "ST1 after 27,380 sequences, ST2 39,850", "3a"),
-        Published(HS97, "LSTM 3x1, N = 1", 100, "ST1 after 58,370 sequences, ST2 64,330", "3a"),
-        Published(HS97, "LSTM 3x1, N = 3", 1000, "ST1 after 446,850 sequences, ST2 452,460", "3a"),
-        Published(HS97, "LSTM 3x1, N = 3", 100, "ST1 after 41,740 sequences, ST2 43,250", "3b"),
-        Published(HS97, "LSTM 3x1, N = 1", 100, "ST1 after 74,950 sequences, ST2 78,430", "3b"),
-        Published(HS97, "LSTM 3x1, N = 1", 1000, "ST1 after 481,060 sequences, ST2 485,080", "3b"),
-        Published(HS97, "LSTM 3x1, N = 3", 100, "solved after 269,650 sequences", "3c"),
-        Published(HS97, "LSTM 3x1, N = 1", 100, "solved after 565,640 sequences", "3c"),
+        Published(
+            HS97,
+            "LSTM 3x1, N = 3",
+            100,
+            "ST1 after 27,380 sequences, ST2 39,850",
+            "3a",
+            settings="102 weights, lr 1, one sequence at a time",
+        ),
+        Published(
+            HS97,
+            "LSTM 3x1, N = 1",
+            100,
+            "ST1 after 58,370 sequences, ST2 64,330",
+            "3a",
+            settings="102 weights, lr 1, one sequence at a time",
+        ),
+        Published(
+            HS97,
+            "LSTM 3x1, N = 3",
+            1000,
+            "ST1 after 446,850 sequences, ST2 452,460",
+            "3a",
+            settings="102 weights, lr 1, one sequence at a time",
+        ),
+        Published(
+            HS97,
+            "LSTM 3x1, N = 3",
+            100,
+            "ST1 after 41,740 sequences, ST2 43,250",
+            "3b",
+            settings="102 weights, lr 1, one sequence at a time",
+        ),
+        Published(
+            HS97,
+            "LSTM 3x1, N = 1",
+            100,
+            "ST1 after 74,950 sequences, ST2 78,430",
+            "3b",
+            settings="102 weights, lr 1, one sequence at a time",
+        ),
+        Published(
+            HS97,
+            "LSTM 3x1, N = 1",
+            1000,
+            "ST1 after 481,060 sequences, ST2 485,080",
+            "3b",
+            settings="102 weights, lr 1, one sequence at a time",
+        ),
+        Published(
+            HS97,
+            "LSTM 3x1, N = 3",
+            100,
+            "solved after 269,650 sequences",
+            "3c",
+            settings="102 weights, lr 0.1, one sequence at a time",
+        ),
+        Published(
+            HS97,
+            "LSTM 3x1, N = 1",
+            100,
+            "solved after 565,640 sequences",
+            "3c",
+            settings="102 weights, lr 0.1, one sequence at a time",
+        ),
     )
 
     def __post_init__(self):
