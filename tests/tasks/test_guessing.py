@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from longreach.errors import ArgumentError
-from longreach.tasks import Guess, TemporalOrder, TwoSequence, guess
+from longreach.tasks import TASKS, Guess, TemporalOrder, TwoSequence, guess, make
 from longreach.tasks.guessing import _answers, _drawn
 
 
@@ -53,3 +53,12 @@ def test_networks_side_by_side_are_each_what_the_equation_says():
 def test_nothing_to_guess_with(field, value):
     with pytest.raises(ArgumentError, match=f"guess: {field}: expected a number above 0, got {value}"):
         guess(TwoSequence(20), **{field: value})
+
+
+@pytest.mark.parametrize("kind", TASKS, ids=lambda kind: kind.name)
+def test_every_task_can_be_guessed_at(kind, mnist):
+    shorter = {"digits": {"folder": mnist}, "narma10": {"length": 10}, "mackey-glass": {"length": 10}}
+    task = make(kind.name, **shorter.get(kind.name, {"length": 22}))
+    tried = guess(task, trials=3, hidden=2, seconds=600.0)
+    assert tried.trials == 3 or tried.solved
+    assert 0 <= tried.best <= 1
