@@ -1,5 +1,6 @@
 """The command line: thin calls to public functions."""
 
+import os
 import shutil
 import sys
 from enum import StrEnum
@@ -186,6 +187,48 @@ def forecast(
         as_csv(found.expected, out)
     elif not plot:
         typer.echo(as_csv(found.expected), nl=False)
+
+
+@app.command()
+def bench(
+    tasks: Annotated[
+        str, typer.Option(metavar="A,B", help="As adding, adding:bai, temporal-order:longest=200.")
+    ] = "adding",
+    lengths: Annotated[str, typer.Option(metavar="T,T", help="Of every task.")] = "30,100",
+    cells: Annotated[
+        str, typer.Option(metavar="A,B", help="Cells of `longreach train`, A+B side by side.")
+    ] = "lstm,min-gru+phases",
+    remedies: Annotated[
+        str, typer.Option(metavar="A,B+C", help="With each cell; none: as it is; B and C together.")
+    ] = "none",
+    seeds: Annotated[int, typer.Option(help="Trainings of everything.")] = 3,
+    steps: Annotated[int, typer.Option(help="Updates of a training, at most.")] = 2000,
+    guess: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Guess weights at random for so long, at each task and length.")
+    ] = 0.0,
+    jobs: Annotated[int | None, typer.Option(help="Trainings at a time; default: one for each core.")] = None,
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Run on this Ray cluster: auto, HOST:PORT, ray://HOST:PORT.")
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Where everything is kept; default: one under longreach-runs/, found again.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing on the way to the table.")] = False,
+) -> None:
+    """Train cells and remedies on the long-lag tasks of the literature; show who solves what, beside what is published.
+
+    The same command again goes on where it stopped. Exit code 1 if any training failed.
+    """
+    from longreach.bench.cases import Asked
+    from longreach.bench.run import bench as train_all
+    from longreach.report.benched import render
+
+    asked = Asked(tasks, lengths, cells, remedies, seeds, steps, guess)
+    benched = train_all(asked, jobs=jobs, ray=ray, folder=run_dir, quiet=quiet)
+    shown = sys.stdout.isatty()
+    width = min(100, shutil.get_terminal_size().columns) if shown else 80
+    typer.echo(render(benched, width=width, color=shown and not os.environ.get("NO_COLOR")), nl=False)
+    raise typer.Exit(130 if not benched.complete else 1 if any(row.failed for row in benched.rows) else 0)
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""`longreach bench`: cells and remedies × tasks × lengths × seeds, beside what was published."""
