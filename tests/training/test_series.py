@@ -215,6 +215,12 @@ def test_a_season_is_found_under_drift_and_noise_and_holes(period, seed, drift):
     assert season_of([values]) == period
 
 
+def test_a_long_season_is_found_under_noise_that_hides_it_from_step_to_step():
+    steps = np.arange(40_000)
+    values = np.sin(2 * np.pi * steps / 1440) + 0.3 * noise(len(steps))
+    assert season_of([values]) == pytest.approx(1440, rel=0.02)
+
+
 def test_noise_and_walks_have_no_season():
     assert [season_of([noise(500, seed)]) for seed in range(20)] == [None] * 20
     assert [season_of([noise(500, seed).cumsum()]) for seed in range(20)] == [None] * 20

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 LEAST = 0.1  # autocorrelation that a season shows
 ERRORS = 5
 NEARLY = 0.9  # of the highest: the shortest lag that comes so close is the season; its multiples come as close
+LENGTH = 7  # steps of a series that can show a season
 CHUNK = 4096  # windows looked at together
 
 Values = Float[np.ndarray, " row"]
@@ -39,11 +40,27 @@ def season_of(series: Iterable[Values]) -> int | None:
              the highest mean; three seasons must fit
     Peaks    are more than twice as high as what lies half a season before and after, and above LEAST and ERRORS
              standard errors √((1 + 2 r(1)²) / n) where neighbours alone depend on each other (Bartlett 1946)
+    Noise    hides a long season in the differences: where none is found, means of 2, 4, 8, … steps are looked at
     Several  series: the mean of their autocorrelations, each over its number of steps
     """
-    rows = [values for values in series if len(values) >= 7]
-    if not rows:
-        return None
+    rows, wide = [values for values in series if len(values) >= LENGTH], 1
+    while rows:
+        found = _season(rows)
+        if found:
+            return wide * found
+        rows, wide = [_halved(values) for values in rows if len(values) >= 2 * LENGTH], 2 * wide
+    return None
+
+
+def _halved(values: Values) -> Values:
+    """Means of two steps each."""
+    pairs = values[: len(values) // 2 * 2].reshape(-1, 2)
+    return np.where(
+        np.isnan(pairs).all(axis=1), np.nan, np.nansum(pairs, axis=1) / np.maximum((~np.isnan(pairs)).sum(axis=1), 1)
+    )
+
+
+def _season(rows: list[Values]) -> int | None:
     longest = max(len(values) for values in rows)
     total, weight = np.zeros(longest // 2 + 1), np.zeros(longest // 2 + 1)
     for values in rows:
