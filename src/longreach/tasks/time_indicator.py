@@ -61,7 +61,7 @@ class TimeIndicator(Measuring):
 
     def loss(self, answer: Float[Tensor, "answer 1"], y: Float[Tensor, "answer 1"]) -> Float[Tensor, ""]:
         """Mean squared error, where noise is forgiven."""
-        nearest = torch.where(y == 1, y, answer.detach().clamp(-self.noise, self.noise))
+        nearest = torch.where(y == 1, y, answer.clamp(-self.noise, self.noise))
         return (answer - nearest).square().mean()
 
     def wrong(self, answer: Float[Tensor, "answer 1"], batch: Batch) -> Bool[Tensor, " sequence"]:
