@@ -15,6 +15,8 @@ from longreach.tasks.task import Task
 from longreach.training.problem import Advice, Part, Problem, Shape, Sizes
 
 JUDGED = {"validation": 500, "test": 10_000}  # fresh sequences
+STEPS_BEYOND = 5_000_000  # in all of a length that is tried besides; but no fewer than LEAST_BEYOND sequences
+LEAST_BEYOND = 1_000
 PIECE = 250  # of them at once
 SEEDS = {"training": 0, "validation": 1, "test": 2}
 
@@ -22,7 +24,7 @@ SEEDS = {"training": 0, "validation": 1, "test": 2}
 class TaskProblem(Problem):
     """Sequences of one task. Number, seed and part decide a batch; no two are alike.
 
-    beyond         lengths that the trained network is tried at besides, each on as many sequences as the test
+    beyond         lengths that the trained network is tried at besides, on 1,000 to 10,000 sequences each
     keep_training  to the last update; else training ends when the task is solved
     """
 
@@ -100,7 +102,8 @@ class TaskProblem(Problem):
         for length in self.beyond:
             other = replace(self.task, **self._at(length))
             wrong = total = 0
-            for number in range(JUDGED["test"] // PIECE):
+            sequences = min(JUDGED["test"], max(LEAST_BEYOND, STEPS_BEYOND // length))
+            for number in range(sequences // PIECE):
                 batch = other.draw(PIECE, _generator(length, "test", number, 0))
                 wrong += int(other.wrong(answer(batch), batch).sum())
                 total += PIECE
