@@ -15,7 +15,7 @@ from torch import Tensor
 
 from longreach.errors import RunReadError
 
-SCHEMA = "longreach.checkpoint/1"
+SCHEMA = "longreach.checkpoint/2"
 KEPT = 3
 FACTS = "facts.json"
 WEIGHTS = "weights.safetensors"
@@ -26,46 +26,38 @@ class Snapshot:
     """A training run at one moment.
 
     shared  tensors that all processes hold alike: weights, and the state of the optimizer
-    own     tensors of this process alone: random state, the state carried through a stream
+    own     tensors that each process has for itself, by rank: random state, the state carried through a stream
     facts   everything else, as plain JSON; "step" among them
     """
 
     shared: dict[str, Tensor]
-    own: dict[str, Tensor]
+    own: tuple[dict[str, Tensor], ...]
     facts: dict[str, Any]
 
 
-def write(folder: Path, snapshot: Snapshot, *, rank: int = 0, together: Any = None) -> Path:
+def write(folder: Path, snapshot: Snapshot) -> Path:
     """Put a snapshot into `folder`/checkpoints; the last three are kept.
 
-    Whole      files are written under another name, brought to the disk, and renamed in one go
-    rank       of this process: the first one writes what is shared, each its own tensors
-    together   called where all processes have to have come so far; None for one process
+    Whole      files are written into a folder of another name, brought to the disk, and renamed in one go
     Raises     OSError where the disk is full or not writable: what was there before is untouched
     """
     place = folder / "checkpoints" / f"{snapshot.facts['step']:09d}"
     draft = place.with_name(f".{place.name}.draft")
-    meet = together or (lambda: None)
+    for left in place.parent.glob(".*.draft"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
     try:
-        if rank == 0:
-            shutil.rmtree(draft, ignore_errors=True)
-            draft.mkdir(parents=True)
-        meet()
-        sums = {own_name(rank): _written(draft / own_name(rank), save(snapshot.own))}
-        if rank == 0:
-            sums[WEIGHTS] = _written(draft / WEIGHTS, save(snapshot.shared))
-            text = json.dumps({"schema": SCHEMA, "sums": sums, **snapshot.facts})
-            _written(draft / FACTS, text.encode())
-        meet()
-        if rank == 0:
-            shutil.rmtree(place, ignore_errors=True)
-            draft.rename(place)
-            _flush(place.parent)
-            for old in found(folder)[:-KEPT]:
-                shutil.rmtree(old, ignore_errors=True)
+        draft.mkdir(parents=True)
+        parts = {WEIGHTS: snapshot.shared} | {f"rank-{rank}.safetensors": own for rank, own in enumerate(snapshot.own)}
+        sums = {name: _written(draft / name, save(tensors)) for name, tensors in parts.items()}
+        _written(draft / FACTS, json.dumps({"schema": SCHEMA, "sums": sums, "facts": snapshot.facts}).encode())
+        shutil.rmtree(place, ignore_errors=True)  # one that could not be read; what was read is never written again
+        draft.rename(place)
+        _flush(place.parent)
     except OSError:
         shutil.rmtree(draft, ignore_errors=True)
         raise
+    for old in found(folder)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
     return place
 
 
@@ -74,60 +66,63 @@ def found(folder: Path) -> list[Path]:
     return sorted(path for path in (folder / "checkpoints").glob("[0-9]*") if path.is_dir())
 
 
-def read(place: Path, *, rank: int = 0) -> Snapshot:
+def read(place: Path) -> Snapshot:
     """A checkpoint.
 
     Raises  RunReadError where it is cut off, of another version, or not of ours
     """
     try:
-        facts = json.loads((place / FACTS).read_bytes())
-        if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
+        held = json.loads((place / FACTS).read_bytes())
+        if held["schema"] != SCHEMA:
             raise RunReadError(
-                f"{place}: expected a checkpoint of schema {SCHEMA}, got "
-                f"{facts.get('schema') if isinstance(facts, dict) else type(facts).__name__!r}; "
-                "resume with the version of longreach that wrote it"
+                f"{place}: expected a checkpoint of schema {SCHEMA}, got {held['schema']!r}; resume with the version "
+                "of longreach that wrote it"
             )
-        sums = facts.pop("sums")
-        shared, own = (_checked(place / name, sums) for name in (WEIGHTS, own_name(rank)))
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        tensors = {name: _checked(place / name, checksum) for name, checksum in held["sums"].items()}
+        own = tuple(tensors[f"rank-{rank}.safetensors"] for rank in range(len(tensors) - 1))
+        return Snapshot(tensors[WEIGHTS], own, held["facts"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
         raise RunReadError(
-            f"{place}: expected a whole checkpoint, got {type(error).__name__}: {error}; delete this folder to resume "
-            "from the one before it"
+            f"{place}: expected a whole checkpoint, got {type(error).__name__}: {said}; it was cut off or changed"
         ) from None
-    return Snapshot(shared, own, facts)
 
 
-def newest(folder: Path, *, rank: int = 0) -> tuple[Snapshot | None, list[str]]:
-    """The newest checkpoint that can be read, and a sentence for each that cannot."""
+def newest(folder: Path) -> tuple[Snapshot | None, list[str]]:
+    """The newest checkpoint that can be read, None where there is none yet; and a sentence for each that cannot.
+
+    Raises  RunReadError where there are some, and none of them can be read
+    """
     complaints = []
     for place in reversed(found(folder)):
         try:
-            return read(place, rank=rank), complaints
+            return read(place), complaints
         except RunReadError as error:
             complaints.append(str(error))
-    return None, complaints
+    if complaints:
+        raise RunReadError(
+            f"{complaints[0]}; no checkpoint before it can be read either: delete {folder / 'checkpoints'} to begin "
+            "at the beginning"
+        )
+    return None, []
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Put a file in its place in one go: whoever reads sees the old one or the new one, whole."""
+    """Put a file in its place in one go: whoever reads sees the old one or the new one, whole. Raises OSError."""
     draft = path.with_name(f".{path.name}.draft")
     try:
         _written(draft, content)
         draft.replace(path)
+        _flush(path.parent)
     except OSError:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
         raise
 
 
-def own_name(rank: int) -> str:
-    """The file of what one process alone holds."""
-    return f"rank-{rank}.safetensors"
-
-
-def _checked(path: Path, sums: dict[str, str]) -> dict[str, Tensor]:
+def _checked(path: Path, checksum: str) -> dict[str, Tensor]:
     content = path.read_bytes()
-    if path.name in sums and hashlib.sha256(content).hexdigest() != sums[path.name]:
+    if hashlib.sha256(content).hexdigest() != checksum:
         raise ValueError(f"{path.name} is not what was written")
     return load(content)
 
@@ -141,9 +136,9 @@ def _written(path: Path, content: bytes) -> str:
 
 
 def _flush(folder: Path) -> None:
+    """A new name is on the disk only when its folder is."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-

@@ -28,10 +28,11 @@ SHARED: dict[str, Any] = {
     "clip": Annotated[float | None, typer.Option(help="Longest gradient; default: told by the run; 0: no limit.")],
     "remedies": Annotated[str, typer.Option(metavar="A,B", help="Remedies to train with.")],
     "seed": Annotated[int, typer.Option(help="Decides every draw.")],
-    "precision": Annotated[str, typer.Option(help="As in Fabric: 32-true, bf16-mixed, 16-mixed.")],
+    "checkpoint_every": Annotated[float, typer.Option(help="Seconds between two checkpoints.")],
+    "precision": Annotated[str, typer.Option(help="32-true, or bf16-mixed.")],
     "accelerator": Annotated[str, typer.Option(help="cpu, cuda, mps, auto.")],
-    "devices": Annotated[str, typer.Option(help="How many of them.")],
-    "strategy": Annotated[str, typer.Option(help="ddp, fsdp; under torchrun: auto.")],
+    "devices": Annotated[str, typer.Option(help="How many of them, or auto: all; under torchrun one a worker.")],
+    "strategy": Annotated[str, typer.Option(help="ddp: each device has the whole network.")],
     "budget": Annotated[float, typer.Option(help="Share of the wall time that watching may take; 0: none watches.")],
     "run_dir": Annotated[Path | None, typer.Option(help="New or empty folder; default: one under longreach-runs/.")],
     "quiet": Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")],
@@ -39,9 +40,10 @@ SHARED: dict[str, Any] = {
 DEFAULTS = {
     "remedies": "",
     "seed": 0,
+    "checkpoint_every": 30.0,
     "precision": "32-true",
     "accelerator": "auto",
-    "devices": "auto",
+    "devices": "1",
     "strategy": "auto",
     "budget": 0.02,
     "quiet": False,
@@ -93,6 +95,10 @@ def _told(work: Callable[[], Any]) -> None:
         raise typer.Exit(stop.code) from None
     if outcome.test:
         typer.echo(render(outcome), nl=False)
+    for sentence in outcome.unwritten:
+        typer.echo(f"longreach: {sentence}", err=True)
+    if outcome.unwritten:
+        raise typer.Exit(1)
 
 
 @app.callback()

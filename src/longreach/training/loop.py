@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -16,126 +16,114 @@ from torch.optim import Optimizer
 
 from longreach.batch import Batch
 from longreach.errors import LongreachError
-from longreach.nn.cell import State
+from longreach.nn.cell import State, entries
 from longreach.training import checkpoint
 from longreach.training.judging import WRONG, judged
 from longreach.training.network import Network, detached
 from longreach.training.plan import Plan
 from longreach.training.problem import Problem
-from longreach.training.snapshot import put_back, snapshot
-from longreach.training.trouble import Event, Trouble, length_of
+from longreach.training.progress import Silent
+from longreach.training.run import MODEL
+from longreach.training.snapshot import checkpointed, put_back, snapshot
+from longreach.training.trouble import Trouble, length_of
 
-SNAPSHOT_EVERY = 100  # updates; where training goes back to, and what is written to the disk
-WRITE_EVERY = 30.0  # seconds between two checkpoints on the disk
+SOUND_EVERY = 100  # updates between two moments that training may go back to
 
 
 class Interrupted(LongreachError):
-    """The run was asked to stop. A checkpoint holds it.
+    """The run was asked to stop.
 
     code  exit code of a process that was ended by this signal
     """
 
-    def __init__(self, number: int):
-        super().__init__(f"stopped by {signal.Signals(number).name}")
+    def __init__(self, number: int, sentence: str):
+        super().__init__(f"stopped by {signal.Signals(number).name}{sentence}")
         self.code = 128 + number
-
-
-class Told(Protocol):
-    """Who hears how it goes."""
-
-    def updated(self, step: int, loss: float, length: float, lr: float) -> None:
-        """An update was taken."""
-
-    def happened(self, event: Event) -> None:
-        """A step was skipped, or training went back."""
-
-    def judged(self, step: int, scores: dict[str, float]) -> None:
-        """On the validation data."""
-
-    def said(self, sentence: str) -> None:
-        """Something that the user has to know."""
 
 
 class Loop:
     """A network in training.
 
-    Goes on    from any of its checkpoints, to the last bit: a batch depends on its number alone, and the moments at
-               which training may go back are fixed numbers of updates
-    step       number of the next batch
+    Goes on    from any of its checkpoints, to the last bit: a batch depends on its number alone, and the moments that
+               training may go back to are fixed numbers of updates
+    step       updates so far, and number of the next batch
     state      that the next window of a stream starts from
-    best       lowest validation loss; `waited`: judgements since
+    best       lowest validation loss; `waited`: judgements since; `over`: there is no more to learn, or no more time
+    sound      where training goes back to
     """
 
-    def __init__(self, network: Network, problem: Problem, plan: Plan, fabric: Fabric, folder: Path, told: Told):
-        self.inner, self.problem, self.plan, self.fabric, self.folder, self.told = (
-            network,
-            problem,
-            plan,
-            fabric,
-            folder,
-            told,
-        )
+    def __init__(self, network: Network, problem: Problem, plan: Plan, fabric: Fabric, folder: Path, told: Silent):
+        self.inner, self.problem, self.plan = network, problem, plan
+        self.fabric, self.folder, self.told = fabric, folder, told
         self.optimizer = treated(network, plan)
+        torch.manual_seed(plan.sizes.seed + 1000 * plan.sizes.rank)  # each process drops others
+        self.parameters = [own for group in self.optimizer.param_groups for own in group["params"]]
         self._network, self._optimizer = fabric.setup(network, self.optimizer)
-        self._parameters = [own for group in self.optimizer.param_groups for own in group["params"]]
         self._batch = problem.training(plan.sizes)
         self._hop = plan.sizes.hop if problem.carries and plan.sizes.hop < plan.sizes.window else None
         self.trouble = Trouble(plan.clip)
-        self.step, self.state, self.best, self.waited = 0, None, inf, 0
-        self._sound, self._written = snapshot(self), time.monotonic()
-
-    def resume(self, kept: checkpoint.Snapshot) -> None:
-        """Go on from a checkpoint."""
-        put_back(self, kept)
-        self.step, self.best, self.waited = (kept.facts[name] for name in ("step", "best", "waited"))
-        self.best = inf if self.best is None else self.best
-        self.trouble.recall(kept.facts["trouble"])
-        self._sound = kept
+        self.step, self.state, self.best, self.waited, self.over = 0, None, inf, 0, False
+        self.sound = snapshot(self)
+        self._written, self._due, self._signal = time.monotonic(), False, 0
+        self._model: bytes | None = None  # what the disk would not take
 
     def run(self) -> None:
         """Train to the end. Raises Interrupted where a signal asks for it, Diverged where training breaks for good."""
         with stopped_by(signal.SIGTERM, signal.SIGINT) as asked:
-            while self.step < self.plan.updates:
-                self._update()
-                over = self.step % self.plan.judge_every == 0 and self._judge()
-                if self.step % SNAPSHOT_EVERY == 0:
-                    self._sound = snapshot(self)
-                    if time.monotonic() - self._written > WRITE_EVERY:
-                        self._write()
-                if asked():
-                    self._write()
-                    raise Interrupted(asked())
-                if over:
-                    return
-            if self.step % self.plan.judge_every:
-                self._judge()
+            while not self.over:
+                self._update(asked)
+                is_last = self.step == self.plan.updates
+                if is_last or self.step % self.plan.judge_every == 0:
+                    self.over = self._judge() or is_last
+                if self._due or self._signal or self.over:
+                    complaint = self._write()
+                    if self._signal and not self.over:
+                        raise Interrupted(self._signal, f" at step {self.step}{self._way_on(complaint)}")
 
-    def _update(self) -> None:
-        x, y, asked, resets = self._on_device(self._batch(self.step))
+    def _update(self, asked: Callable[[], int]) -> None:
+        x, y, answered, resets = self._on_device(self._batch(self.step))
         lr = self.plan.lr * self.plan.pace(self.step) * self.trouble.pace
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        answers, carried = self._network(x, asked, self.state, resets, hop=self._hop)
+        answers, carried = self._network(x, answered, self.state, resets, hop=self._hop)
+        carried = detached(carried) if self.problem.carries else None
         loss = self.problem.loss(answers, y)
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
-        length = length_of(self._parameters)
-        value = self._mean(loss.detach())
-        why = self.trouble.judge(value, length.item())
-        self.step += 1
+        length = length_of(self.parameters)
+        value, long, width = self._agreed([loss.detach(), length, *_width(carried)], asked())
+        why = self.trouble.judge(value, long, width)
         if why is not None:
+            self.step += 1
             self._skip(why)
             return
-        self.trouble.shorten(self._parameters, length)
+        if self.step % SOUND_EVERY == 0:  # these weights have just been seen to give a loss and a gradient
+            self.sound = snapshot(self)
+        self.step += 1
+        self.trouble.shorten(self.parameters, length)
         self._optimizer.step()
-        self.state = detached(carried) if self.problem.carries else None
-        self.told.updated(self.step, value, length.item(), lr)
+        self.state = carried
+        self.told.updated(self.step, value, long, lr)
+
+    def _agreed(self, numbers: list[Tensor], number: int) -> tuple[float, float, float]:
+        """Loss, length and width over all processes, so that they judge alike; and whether to write, or to stop."""
+        here = torch.stack([own.float() for own in numbers])
+        self._due, self._signal = time.monotonic() - self._written >= self.plan.checkpoint_every, number
+        if self.fabric.world_size > 1:
+            asked = here.new_tensor([self._due, self._signal])
+            table: Any = self.fabric.all_gather(torch.cat([here, asked]))
+            here = torch.cat([table[:, :1].mean(dim=0), table[:, 1:-2].amax(dim=0)])
+            self._due, self._signal = bool(table[0, -2]), int(table[:, -1].max())
+        loss, length, *width = here.tolist()
+        return loss, length, width[0] if width else 0.0
 
     def _skip(self, why: str) -> None:
-        if self.trouble.skip(self.step - 1, why):
-            put_back(self, self._sound)
-            self.trouble.go_back(self.step - 1, self._sound.facts["step"])
+        is_time = self.trouble.skip(self.step, why)
         self.told.happened(self.trouble.events[-1])
+        if is_time:
+            put_back(self, self.sound)
+            self.trouble.go_back(self.step, self.sound.facts["step"])
+            self.told.happened(self.trouble.events[-1])
 
     def _judge(self) -> bool:
         """Look at the validation data, keep the network if it is the best so far; whether training is over."""
@@ -144,37 +132,70 @@ class Loop:
         if scores["loss"] < self.best:
             self.best, self.waited = scores["loss"], 0
             if self.fabric.is_global_zero:
-                self.keep()
+                self._keep()
         else:
             self.waited += 1
         allowed = self.problem.allowed
         return self.waited > self.plan.patience or (allowed is not None and scores.get(WRONG, inf) < allowed)
 
-    def keep(self) -> None:
-        """Write the network as it is: what will be used if no better one comes."""
+    def _keep(self) -> None:
+        """The network as it is: what will be used if no better one comes."""
         from safetensors.torch import save
 
-        weights = {name: value.contiguous() for name, value in self.inner.state_dict().items()}
-        checkpoint.write_whole(self.folder / "model.safetensors", save(weights))
+        self._model = save({name: value.contiguous() for name, value in self.inner.state_dict().items()})
+        self.deliver()
 
-    def _write(self) -> None:
-        """The latest snapshot to the disk; a disk that takes nothing stops no training."""
-        self._written = time.monotonic()
-        together = self.fabric.barrier if self.fabric.world_size > 1 else None
+    def deliver(self) -> str | None:
+        """Write the best network if that is still to be done; what the disk said if it could not be."""
+        if self._model is None:
+            return None
         try:
-            checkpoint.write(self.folder, self._sound, rank=self.fabric.global_rank, together=together)
+            checkpoint.write_whole(self.folder / MODEL, self._model)
         except OSError as error:
-            self.told.said(f"no checkpoint could be written at step {self.step}: {error.strerror}; training goes on")
+            return error.strerror or str(error)
+        self._model = None
+        return None
 
-    def _mean(self, value: Tensor) -> float:
-        """Over all processes, so that they judge alike."""
-        if self.fabric.world_size > 1:
-            value = self.fabric.all_reduce(value, reduce_op="mean")
-        return value.item()
+    def best_weights(self) -> bytes | None:
+        """Of the best network so far, as a file holds them; None if none was ever judged."""
+        if self._model is not None or not (self.folder / MODEL).exists():
+            return self._model
+        return (self.folder / MODEL).read_bytes()
+
+    def _write(self) -> str | None:
+        """A checkpoint to the disk, after all that it builds on. A disk that takes nothing stops no training."""
+        kept = checkpointed(self)
+        complaint = None
+        if self.fabric.is_global_zero:
+            self.told.flush()
+            complaint = self.deliver()
+            try:
+                if complaint is None:
+                    checkpoint.write(self.folder, kept)
+            except OSError as error:
+                complaint = error.strerror or str(error)
+        if complaint is not None:
+            self.told.said(f"no checkpoint could be written at step {self.step}: {complaint}; training goes on")
+        self._written = time.monotonic()
+        return complaint
+
+    def _way_on(self, complaint: str | None) -> str:
+        way = f"go on with `longreach train --resume {self.folder}`"
+        return f"; {way}" if complaint is None else f", and no checkpoint could be written: {complaint}; then {way}"
 
     def _on_device(self, batch: Batch) -> tuple[Any, ...]:
         place = self.fabric.device
-        return tuple(None if part is None else part.to(place, non_blocking=True) for part in batch)
+        return tuple(None if part is None else _aligned(part.to(place, non_blocking=True)) for part in batch)
+
+
+def _aligned(part: Tensor) -> Tensor:
+    """In memory of torch's own: how a matrix product rounds depends on where its factors begin, NumPy's anywhere."""
+    return part if part.data_ptr() % 64 == 0 else part.clone()
+
+
+def _width(state: State | None) -> list[Tensor]:
+    """The largest number in a state, if there is one."""
+    return [] if state is None else [torch.stack([entry.abs().amax() for entry in entries(state)]).amax()]
 
 
 def treated(network: nn.Module, plan: Plan) -> Optimizer:
@@ -187,10 +208,7 @@ def treated(network: nn.Module, plan: Plan) -> Optimizer:
             remedy.verb(None)
         elif remedy.moment == "module":
             remedy.verb(network)
-    matrices = [own for own in network.parameters() if own.dim() >= 2]
-    others = [own for own in network.parameters() if own.dim() < 2]  # where a unit works, which no decay should move
-    groups = [{"params": matrices, "weight_decay": plan.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=plan.lr)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=plan.lr, weight_decay=plan.weight_decay)
     for remedy in remedies:
         if remedy.moment == "optimizer":
             remedy.verb(optimizer)

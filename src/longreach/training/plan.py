@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from longreach.errors import ArgumentError
+from longreach.training.devices import Devices
 from longreach.training.network import Architecture, choices
 from longreach.training.problem import Sizes
 
@@ -20,7 +21,8 @@ class Settings:
     clip              longest gradient; None: told by the run's own norms; 0: no limit
     remedies          names of longreach.remedies to train with
     deep              look for what two inputs tell only together, too
-    accelerator, devices, precision, strategy   as in lightning.fabric.Fabric
+    checkpoint_every   seconds between two checkpoints
+    accelerator, devices, precision, strategy   as in `Devices`
     """
 
     cell: str | None = None
@@ -39,8 +41,9 @@ class Settings:
     remedies: tuple[str, ...] = ()
     seed: int = 0
     deep: bool = True
+    checkpoint_every: float = 30.0
     accelerator: str = "auto"
-    devices: str = "auto"
+    devices: str = "1"
     precision: str = "32-true"
     strategy: str = "auto"
 
@@ -53,6 +56,10 @@ class Settings:
             raise ArgumentError(f"--dropout: expected a share from 0 to below 1, got {self.dropout}")
         if self.lr is not None and not 0 < self.lr < 10:
             raise ArgumentError(f"--lr: expected a step size between 0 and 10, got {self.lr}; 0.001 is usual")
+        if not self.checkpoint_every >= 0:
+            raise ArgumentError(
+                f"--checkpoint-every: expected seconds, 0 or above, got {self.checkpoint_every}; 0: after every update"
+            )
         if self.clip is not None and self.clip < 0:
             raise ArgumentError(f"--clip: expected a length above 0, or 0 for no limit, got {self.clip}")
         if self.hop is not None and self.window is not None and self.hop > self.window:
@@ -67,6 +74,12 @@ class Settings:
 
             for name in self.remedies:
                 named(name)
+        self.machine  # noqa: B018  (raises)
+
+    @property
+    def machine(self) -> Devices:
+        """What is trained on."""
+        return Devices(self.accelerator, self.devices, self.precision, self.strategy)
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,7 @@ class Plan:
 
     updates      in all; the step size falls to 0 towards them
     judge_every  updates between two looks at the validation data
+    checkpoint_every  seconds
     reasons      why the network is what it is, in sentences for the user
     reach, need  of the network at its start and of the data; steps, None: none found, or not measured
     """
@@ -89,6 +103,8 @@ class Plan:
     patience: int
     clip: float | None
     remedies: tuple[str, ...]
+    checkpoint_every: float = 30.0
+    machine: Devices = field(default_factory=Devices)
     reasons: tuple[str, ...] = field(default=())
     reach: int | None = None
     need: int | None = None

@@ -1,7 +1,6 @@
 """A training run's folder: what is needed to go on with it, and to use what it has learned."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from safetensors.torch import load as tensors_of
 
 from longreach.errors import RunReadError
 from longreach.training.checkpoint import write_whole
+from longreach.training.devices import Devices
 from longreach.training.network import Architecture, Network
 from longreach.training.plan import Plan
 from longreach.training.problem import Shape, Sizes
@@ -40,9 +40,11 @@ def read_plan(folder: Path) -> tuple[str, dict[str, Any], dict[str, Any], Plan]:
         plan = dict(facts["plan"])
         architecture = dict(plan.pop("architecture"))
         shape = Shape(**architecture.pop("shape"))
-        sizes = Sizes(**plan.pop("sizes"))
+        sizes, machine = Sizes(**plan.pop("sizes")), Devices(**plan.pop("machine"))
         lists = {name: tuple(plan.pop(name)) for name in ("remedies", "reasons")}
-        whole = Plan(architecture=Architecture(shape=shape, **architecture), sizes=sizes, **lists, **plan)
+        whole = Plan(
+            architecture=Architecture(shape=shape, **architecture), sizes=sizes, machine=machine, **lists, **plan
+        )
         return facts["kind"], facts["source"], facts["recipe"], whole
     except FileNotFoundError:
         raise RunReadError(
@@ -99,5 +101,3 @@ def fitted(network: Network, weights: dict[str, Any], where: Path) -> None:
             f"{where}: expected the weights of the network in {PLAN}, got others ({str(error).splitlines()[-1].strip()}"
             "); the folder mixes two runs: train anew"
         ) from None
-
-

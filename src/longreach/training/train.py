@@ -1,33 +1,37 @@
 """`longreach train`: from data to a trained network, a report, and what the user came for."""
 
 import json
-import math
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from lightning_fabric import Fabric
 
 from longreach.batch import Batch
-from longreach.errors import ArgumentError, RunFolderError
-from longreach.folder import DIAGNOSIS, RECORD, Claim, unwritable
+from longreach.errors import ArgumentError, LongreachError, RunFolderError, RunReadError
+from longreach.folder import DIAGNOSIS, RECORD, Claim
 from longreach.store import Store
 from longreach.training import checkpoint
+from longreach.training.devices import is_restarted, may_be_restarted
 from longreach.training.judging import judged
 from longreach.training.kinds import read
-from longreach.training.loop import Interrupted, Loop
+from longreach.training.loop import Loop
 from longreach.training.memory import prescribe
 from longreach.training.network import Network
 from longreach.training.plan import Plan, Settings
 from longreach.training.problem import Problem
 from longreach.training.progress import Progress, Silent
-from longreach.training.run import MODEL, OUTCOME, built, fitted, read_plan, write_plan
+from longreach.training.run import MODEL, OUTCOME, PLAN, fitted, read_plan, write_plan
+from longreach.training.snapshot import resume as go_on_from
 from longreach.watching import Watch
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Outcome:
     test, naive  scores on data that nothing was chosen by: of the network, and of the best rule without one
     updates      that were taken; `skipped` and `returns`: steps that were not, and ways back
     left         sentences about what lies in the folder for the user
+    unwritten    sentences about what could not be written there
     """
 
     folder: Path
@@ -49,6 +54,7 @@ class Outcome:
     seconds: float
     verdict: str
     left: tuple[str, ...]
+    unwritten: tuple[str, ...] = ()
 
 
 def train(
@@ -70,103 +76,157 @@ def train(
                   Diverged, with a checkpoint left to go on from
     """
     settings = settings or Settings()
-    fabric = _fabric(settings)
-    if folder is not None and _is_restarted() and (folder / "train.json").exists():
-        return resume(folder, budget=budget, quiet=quiet, fabric=fabric)
-    problem = read(kind, source)
-    claim, plan = None, None
-    if fabric.is_global_zero:
+    if folder is None and may_be_restarted():
+        raise ArgumentError(
+            "--run-dir: expected a folder, got none; workers that torchrun starts again go on with what lies there"
+        )
+    if folder is not None and is_restarted() and (folder / PLAN).exists():
+        return resume(folder, budget=budget, quiet=quiet)
+    fabric = settings.machine.launch()
+    problem, claim = None, None
+
+    def prepared() -> tuple[Path, Plan]:
+        nonlocal problem, claim
+        problem = read(kind, source)
+        claim = _claimed(folder, kind)
         plan = prescribe(problem, settings)
-        problem.training(plan.sizes)  # refuses sizes that the data do not allow, before there is a folder
-        claim = Claim(folder) if folder else Claim.default(kind)
-        folder = claim.folder
-        write_plan(folder, kind, source, problem.recipe(), plan)
-    folder, plan = fabric.broadcast((folder, plan))
+        if plan.sizes.batch < fabric.world_size:
+            raise ArgumentError(
+                f"--batch: expected at least {fabric.world_size}, a sequence for each process, got {plan.sizes.batch}"
+            )
+        write_plan(claim.folder, kind, source, problem.recipe(), plan)
+        return claim.folder, plan
+
     try:
-        return _trained(problem, plan, fabric, folder, budget=budget, quiet=quiet, goes_on=False)
+        place, plan = _once(fabric, prepared)
+        problem = problem or read(kind, source)
+        return _trained(problem, plan, fabric, place, None, budget=budget, quiet=quiet)
     finally:
-        if claim:
+        if claim is not None:
             claim.release()
+            if folder is None:
+                with suppress(OSError):  # what holds a run is not empty, and stays
+                    claim.folder.rmdir()
 
 
-def resume(folder: Path, *, budget: float = 0.02, quiet: bool = False, fabric: Fabric | None = None) -> Outcome:
+def resume(folder: Path, *, budget: float = 0.02, quiet: bool = False) -> Outcome:
     """Go on with a run that was stopped, from its latest checkpoint, to the last bit as if nothing had happened.
 
     Raises  RunReadError where the folder holds no training run, or no checkpoint can be read; ArgumentError where the
-            run is over, or its data have changed
+            run is over, its data have changed, or there are more or fewer processes than before
     """
     kind, source, recipe, plan = read_plan(folder)
-    if (folder / OUTCOME).exists():
-        raise ArgumentError(
-            f"{folder}: expected a run to go on with, but it has come to its end; see {OUTCOME} in it, or train anew "
-            "with more --steps"
-        )
-    problem = read(kind, source)
-    if json.loads(json.dumps(problem.recipe())) != recipe:
-        raise ArgumentError(
-            f"{folder}: expected the data that the run began with, got others from {source}; put them back, or train "
-            "anew"
-        )
-    fabric = fabric or _fabric(Settings())
-    claim = Claim.again(folder) if fabric.is_global_zero else None
+    fabric = plan.machine.launch()
+    problem, claim = None, None
+
+    def prepared() -> tuple[checkpoint.Snapshot | None, list[str]]:
+        nonlocal problem, claim
+        if (folder / OUTCOME).exists():
+            raise ArgumentError(
+                f"{folder}: expected a run to go on with, but it has come to its end; see {OUTCOME} in it, or train "
+                "anew with more --steps"
+            )
+        problem = read(kind, source)
+        if json.loads(json.dumps(problem.recipe())) != recipe:
+            raise ArgumentError(
+                f"{folder}: expected the data that the run began with, got others from {source}; put them back, or "
+                "train anew"
+            )
+        claim = Claim.again(folder)
+        return checkpoint.newest(folder)
+
     try:
-        return _trained(problem, plan, fabric, folder, budget=budget, quiet=quiet, goes_on=True)
+        kept, complaints = _once(fabric, prepared)
+        problem = problem or read(kind, source)
+        told = [*complaints, *(["no checkpoint was written yet: training begins at the beginning"] * (kept is None))]
+        return _trained(problem, plan, fabric, folder, (kept, told), budget=budget, quiet=quiet)
     finally:
-        if claim:
+        if claim is not None:
             claim.release()
 
 
+def _claimed(folder: Path | None, kind: str) -> Claim:
+    if folder is None:
+        return Claim.default(kind)
+    return Claim.again(folder) if is_restarted() and folder.exists() else Claim(folder)
+
+
+def _once(fabric: "Fabric", work: Callable[[], T]) -> T:
+    """The first process does it, and all have what it gave; or end as it does, without a word."""
+    given: Any = None
+    error: LongreachError | None = None
+    if fabric.is_global_zero:
+        try:
+            given = work()
+        except LongreachError as raised:
+            error = raised
+    given, is_wrong = fabric.broadcast((given, error is not None))
+    if error is not None:
+        raise error
+    if is_wrong:
+        raise SystemExit(1)
+    return given
+
+
 def _trained(
-    problem: Problem, plan: Plan, fabric: Fabric, folder: Path, *, budget: float, quiet: bool, goes_on: bool
+    problem: Problem,
+    plan: Plan,
+    fabric: "Fabric",
+    folder: Path,
+    earlier: tuple[checkpoint.Snapshot | None, list[str]] | None,
+    *,
+    budget: float,
+    quiet: bool,
 ) -> Outcome:
     began, first = time.monotonic(), fabric.is_global_zero
     torch.set_flush_denormal(True)  # a gradient that vanishes is no reason to be slow
-    torch.manual_seed(plan.sizes.seed + 1000 * fabric.global_rank)
-    told = Progress(folder, plan.updates, quiet=quiet, reach=plan.reach, need=plan.need) if first else Silent()
-    for reason in () if goes_on else plan.reasons:
-        told.said(reason)
+    torch.manual_seed(plan.sizes.seed)
     network = Network(plan.architecture)
-    told.said(_described(network, plan))
+    told = Progress(folder, plan.updates, quiet=quiet, reach=plan.reach, need=plan.need) if first else Silent()
+    kept, sentences = earlier or (None, plan.reasons)
+    for sentence in sentences:
+        told.said(sentence)
     loop = Loop(network, problem, plan.on(fabric.global_rank, fabric.world_size), fabric, folder, told)
-    if goes_on:
-        _go_on(loop, told)
+    told.said(_described(network, plan))
+    if kept is not None:
+        go_on_from(loop, kept)
+        told.said(f"going on from step {loop.step}")
+        if kept.facts["threads"] != torch.get_num_threads():
+            told.said(
+                f"{kept.facts['threads']} threads until now, {torch.get_num_threads()} from here on: sums may round "
+                "otherwise than they would have"
+            )
     try:
-        if isinstance(told, Progress):
-            told.begin(loop.step)
+        told.begin(loop.step)
         with _watched(loop, folder if first else None, budget):
             loop.run()
     finally:
-        if isinstance(told, Progress):
-            told.end()
-    return _concluded(loop, began) if first else Outcome(folder, {}, {}, {}, loop.step, 0, 0, 0.0, "", ())
-
-
-def _go_on(loop: Loop, told: Progress | Silent) -> None:
-    kept, complaints = checkpoint.newest(loop.folder, rank=loop.fabric.global_rank)
-    for complaint in complaints:
-        told.said(complaint)
-    if kept is None:
-        told.said("no checkpoint was written yet: training begins at the beginning")
-        return
-    loop.resume(kept)
-    told.said(f"going on from step {loop.step}")
+        told.end()
+    return _concluded(loop, began)
 
 
 @contextmanager
 def _watched(loop: Loop, folder: Path | None, budget: float) -> Iterator[None]:
-    """Under watch; the record of an earlier leg of the run is kept beside the new one."""
+    """Under watch; the record of an earlier leg of the run is kept beside the new one. A full disk ends no training."""
     if not budget:
         yield
         return
-    if folder is not None:
-        _set_aside(folder)
-    store = Store.create(folder, claimed=True)
-    store.put_meta(script="longreach train", start=time.time())
+    try:
+        if folder is not None:
+            _set_aside(folder)
+        store = Store.create(folder, claimed=True)
+    except (RunFolderError, OSError) as error:
+        loop.told.said(f"nobody watches: {error}")
+        yield
+        return
+    with suppress(RunFolderError):
+        store.put_meta(script="longreach train", start=time.time())
     try:
         with Watch(loop.inner, loop.optimizer, budget=budget, store=store):
             yield
     finally:
-        store.put_meta(end=time.time(), finished=True)
+        with suppress(RunFolderError):
+            store.put_meta(end=time.time(), finished=True)
         store.close()
 
 
@@ -186,12 +246,29 @@ def _concluded(loop: Loop, began: float) -> Outcome:
     """The best network on the test data, the verdict of the watch, and what the problem leaves."""
     from safetensors.torch import load
 
-    folder, problem = loop.folder, loop.problem
-    best = folder / MODEL
-    if best.exists():
-        fitted(loop.inner, load(best.read_bytes()), best)
-    sizes = loop.plan.sizes
+    folder, problem, sizes = loop.folder, loop.problem, loop.plan.sizes
+    best = loop.fabric.broadcast(loop.best_weights() if loop.fabric.is_global_zero else None)
+    if best is not None:
+        fitted(loop.inner, load(best), folder / MODEL)
     test, validation = (judged(loop.inner, problem, problem.held_out(part, sizes)) for part in ("test", "validation"))
+    outcome = Outcome(
+        folder=folder,
+        test=test,
+        naive={},
+        validation=validation,
+        updates=loop.step,
+        skipped=loop.trouble.skipped,
+        returns=loop.trouble.returns,
+        seconds=time.monotonic() - began,
+        verdict="",
+        left=(),
+    )
+    return _left(outcome, loop) if loop.fabric.is_global_zero else replace(outcome, test={})
+
+
+def _left(outcome: Outcome, loop: Loop) -> Outcome:
+    """With what the first process alone finds out and writes; what the disk does not take is told, not raised."""
+    folder, unwritten = outcome.folder, []
     place = loop.fabric.device
 
     @torch.no_grad()
@@ -199,24 +276,30 @@ def _concluded(loop: Loop, began: float) -> Outcome:
         loop.inner.eval()
         return loop.inner(batch.x.to(place), batch.asked.to(place))[0].cpu()
 
-    outcome = Outcome(
-        folder=folder,
-        test=test,
-        naive=problem.naive("test"),
-        validation=validation,
-        updates=loop.step,
-        skipped=loop.trouble.skipped,
-        returns=loop.trouble.returns,
-        seconds=time.monotonic() - began,
-        verdict=_verdict(folder),
-        left=tuple(problem.leave(folder, answer)),
+    def written(what: str, write: Callable[[], T], otherwise: T) -> T:
+        try:
+            return write()
+        except (OSError, RunFolderError, RunReadError) as error:
+            said = error.strerror if isinstance(error, OSError) else error
+            unwritten.append(f"{what} could not be written: {said}")
+            return otherwise
+
+    outcome = replace(
+        outcome,
+        naive=loop.problem.naive("test"),
+        verdict=written(DIAGNOSIS, lambda: _verdict(folder), ""),
+        left=written("what is left for you", lambda: tuple(loop.problem.leave(folder, answer)), ()),
     )
-    facts = {name: value for name, value in vars(outcome).items() if name != "folder"}
-    try:
-        checkpoint.write_whole(folder / OUTCOME, (json.dumps(facts, indent=1) + "\n").encode())
-    except OSError as error:
-        raise unwritable(folder, error) from None
-    return outcome
+    complaint = loop.deliver()
+    if complaint is not None:
+        unwritten.append(f"{MODEL} could not be written: {complaint}")
+    if not unwritten:  # a run without it can be gone on with
+        facts = {name: value for name, value in vars(outcome).items() if name not in ("folder", "unwritten")}
+        content = (json.dumps(facts, indent=1) + "\n").encode()
+        written(OUTCOME, lambda: checkpoint.write_whole(folder / OUTCOME, content), None)
+    if unwritten:
+        unwritten.append(f"free some space in {folder}, then `longreach train --resume {folder}`")
+    return replace(outcome, unwritten=tuple(unwritten))
 
 
 def _verdict(folder: Path) -> str:
@@ -226,7 +309,7 @@ def _verdict(folder: Path) -> str:
     from longreach.report import json as rendering
 
     diagnosis = diagnose_run(folder)
-    (folder / DIAGNOSIS).write_text(rendering.render(diagnosis), encoding="utf-8")
+    checkpoint.write_whole(folder / DIAGNOSIS, rendering.render(diagnosis).encode())
     return diagnosis.verdict
 
 
@@ -235,19 +318,3 @@ def _described(network: Network, plan: Plan) -> str:
     own = plan.architecture
     layers = f"{own.layers} layers of " if own.layers > 1 else ""
     return f"{own.cell}, {layers}{own.hidden} units, {weights:,} weights; {plan.updates} updates of {plan.sizes.batch}"
-
-
-def _fabric(settings: Settings) -> Fabric:
-    fabric = Fabric(
-        accelerator=settings.accelerator,
-        devices=settings.devices if settings.devices == "auto" else int(settings.devices),
-        precision=settings.precision,  # type: ignore[arg-type]  # checked by Fabric, with a message
-        strategy=settings.strategy,
-    )
-    fabric.launch()
-    return fabric
-
-
-def _is_restarted() -> bool:
-    """Whether torchrun has started this worker again after one has died."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
