@@ -119,7 +119,7 @@ def test_a_split_sets_apart_a_share_of_each_label(letters, validation, test):
     data = Labelled(sequences=["x"] * len(letters), labels=letters, names=letters)
     counts = Counter(letters)
     if max(counts.values()) < 3:
-        with pytest.raises(DataError, match="of one label at least, give 3 or more"):
+        with pytest.raises(DataError, match="labels none has 3 sequences, which would do"):
             split(data, validation=validation, test=test, seed=0)
         return
     parts = split(data, validation=validation, test=test, seed=0)
@@ -310,7 +310,7 @@ HEAD = "id,label,t,wave\n"
         ("id,klass,t,wave\n1,a,0,1\n", "--label: expected columns of id, klass, t, wave; got 'label'"),
         (HEAD + "".join(f"{place},a,0,{place}\n" for place in range(6)), "expected two labels or more"),
         (HEAD + "".join(f"{place},{'ab'[place % 2]},0,7\n" for place in range(8)), "expected features that change"),
-        (HEAD + "1,a,0,1\n2,b,0,2\n", "expected sequences for validation, got none; of one label at least, give 3"),
+        (HEAD + "1,a,0,1\n2,b,0,2\n", "expected sequences for validation, got none; of 2 labels none has 3"),
     ],
 )
 def test_a_table_that_cannot_be_learned_from_is_told(rows, message, tmp_path):
@@ -335,6 +335,8 @@ def test_options_that_do_not_fit_are_told(tmp_path):
         Sequences.read(file)
     with pytest.raises(ArgumentError, match="got both"):
         Sequences.read(file, sequence="id", text="label")
+    with pytest.raises(ArgumentError, match="--label, --sequence: expected two columns, got 'label' for both"):
+        Sequences.read(file, sequence="label")
     with pytest.raises(ArgumentError, match="--time: expected with a table, got the folder"):
         Sequences.read(folder, time="t")
     with pytest.raises(ArgumentError, match=r"--test: expected a share above 0 and up to 0.4, got 0.9"):

@@ -34,11 +34,16 @@ def read(
         )
     frame = table(file, missing=() if text else MISSING)
     named = {"--label": label, "--sequence": sequence, "--time": time, "--text": text, "--split-column": split}
+    roles: dict[str, str] = {}
     for option, column in named.items():
-        if column is not None:
-            check_columns(frame, [column], option, str(file))
-    for column in (label, sequence, time, text, split):
-        if column is not None and frame[column].null_count():
+        if column is None:
+            continue
+        check_columns(frame, [column], option, str(file))
+        if column in roles:
+            raise ArgumentError(f"{roles[column]}, {option}: expected two columns, got {column!r} for both")
+        roles[column] = option
+    for column in roles:
+        if frame[column].null_count():
             row = int(frame[column].is_null().arg_max() or 0)
             raise DataError(f"{file}: column {column!r}: expected an entry in every row, got none in row {row + 1}")
     if text is not None:

@@ -30,10 +30,9 @@ def split(data: Labelled, *, validation: float, test: float, seed: int) -> dict[
         parts = {"training": learned, "validation": validated, "test": tested}
     for part, places in parts.items():
         if not len(places):
-            raise DataError(
-                f"expected sequences for {part}, got none; "
-                + ("name some so" if data.parts else f"of one label at least, give {FEWEST} or more")
-            )
+            labels = len(set(data.labels))
+            why = "name some so" if data.parts else f"of {labels} labels none has {FEWEST} sequences, which would do"
+            raise DataError(f"expected sequences for {part}, got none; {why}")
     return parts
 
 
