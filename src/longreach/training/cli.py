@@ -129,6 +129,9 @@ def task(
     permuted: Annotated[
         bool, typer.Option("--permuted", help="digits: the pixels in the published random order.")
     ] = False,
+    field: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=NUMBER", help="Any other field of the task, as delay=20.")
+    ] = None,
     beyond: Annotated[str, typer.Option(metavar="A,B", help="Lengths to try the trained network at, too.")] = "",
     keep_training: Annotated[bool, typer.Option("--keep-training", help="Go on once it is solved.")] = False,
 ) -> dict[str, Any]:
@@ -139,8 +142,17 @@ def task(
         typer.echo(render(), nl=False)
         raise typer.Exit
     options = {"length": length, "variant": variant, "longest": longest, "folder": folder, "permuted": permuted or None}
+    options |= dict(map(_field, field or ()))
     source = {"name": name} | {key: value for key, value in options.items() if value is not None}
     return source | {"beyond": _lengths(beyond), "keep_training": keep_training}
+
+
+def _field(given: str) -> tuple[str, float]:
+    name, _, value = given.partition("=")
+    try:
+        return name, int(value) if value.lstrip("-").isdigit() else float(value)
+    except ValueError:
+        raise ArgumentError(f"--field: expected NAME=NUMBER, as delay=20, got {given!r}") from None
 
 
 def _lengths(given: str) -> list[int]:

@@ -98,7 +98,7 @@ class TaskProblem(Problem):
 
     def leave(self, folder: Path, answer: Callable[[Batch], Tensor]) -> list[str]:
         """What share of the sequences is wrong at other lengths: beyond.csv."""
-        rows = [("length", "wrong sequences", "sequences")]
+        rows: list[tuple[int, float, int]] = []
         for length in self.beyond:
             other = replace(self.task, **self._at(length))
             wrong = total = 0
@@ -111,8 +111,8 @@ class TaskProblem(Problem):
         if not self.beyond:
             return []
         with open(folder / "beyond.csv", "w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows(rows)
-        return [f"at length {length}: {share:.2%} of {count} sequences wrong" for length, share, count in rows[1:]]
+            csv.writer(file).writerows([("length", "wrong sequences", "sequences"), *rows])
+        return [f"at length {length}: {share:.2%} of {count} sequences wrong" for length, share, count in rows]
 
     def _at(self, length: int) -> dict[str, Any]:
         """The fields of the task at one length alone."""
