@@ -77,6 +77,13 @@ class Clock:
         """The `count` times after this one."""
         return self.after(time, np.arange(1, count + 1) * self.every)
 
+    def shown(self, times: Times) -> Times:
+        """As people write them: dates, where every step is at midnight."""
+        import polars
+
+        whole = self.unit == "month" or (self.unit == "us" and self.every % MICROSECONDS["day"] == 0)
+        return times.cast(polars.Date) if whole and (times.dt.truncate("1d") == times).all() else times
+
     def cycles(self, span: int) -> tuple[str, ...]:
         """Of CYCLES, those that a series of `span` steps goes round twice at least, and more than once in two steps."""
         if self.unit == "step":

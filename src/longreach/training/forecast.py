@@ -56,8 +56,8 @@ def charts(found: Forecast, width: int) -> Iterator[str]:
     for series, (name, begin, end) in enumerate(zip(own.names, own.begins, ends, strict=False)):
         first = max(int(begin), int(end) - 3 * steps)
         come = found.expected[series * steps : (series + 1) * steps]
-        times = own.times[first], come[own.times.name][0], come[own.times.name][-1]
-        ticks = tuple(str(time).removesuffix(":00") if own.clock.unit == "us" else str(time) for time in times)
+        began, come_at = own.clock.shown(own.times[first : first + 1]), come[own.times.name]
+        ticks = [str(time).removesuffix(":00") for time in (began[0], come_at[0], come_at[-1])]
         for number, target in enumerate(targets):
             yield f"{target}, {name}" if name else target
             levels = [come[column].to_list() for column in names_of(target, question)]
@@ -120,7 +120,7 @@ def forecast_of(
     columns: dict[str, Any] = {}
     if question.roles.group:
         columns[question.roles.group] = np.repeat(longer.names, question.horizon)
-    columns[own.times.name] = longer.times[rows]
+    columns[own.times.name] = own.clock.shown(longer.times[rows])
     for number, target in enumerate(question.roles.targets):
         levels = values[:, :, number].reshape(len(rows), -1).T
         columns[target] = levels[len(levels) // 2]  # first
