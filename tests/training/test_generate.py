@@ -131,10 +131,22 @@ def test_without_a_prompt_a_document_begins(run):
     assert "".join(generated(run(separator="\n"), length=20, temperature=0)) == "".join(SYMBOLS[n] for n in greedy)
 
 
-def test_a_prompt_of_two_documents_is_read_from_the_second_on(run):
-    folder = run(separator="\n")
-    one, two = ("".join(generated(folder, prompt=prompt, length=30, temperature=0)) for prompt in ("ab\ncd", "cd"))
-    assert one == "ab\n" + two
+@pytest.mark.parametrize(
+    ("prompt", "separator", "begun"),
+    [
+        ("ab\ncd", "\n", [4, 2, 3]),
+        ("cd", "\n", [4, 2, 3]),
+        ("ab\n", "\n", [4]),
+        ("abdcda", "dc", [2, 3, 0]),
+        ("abd", "dc", [2, 0, 1, 3]),
+        ("ab\ncd", "", [0, 1, 4, 2, 3]),
+    ],
+)
+def test_a_prompt_is_read_from_its_last_document_on(run, monkeypatch, prompt, separator, begun):
+    seen = []
+    monkeypatch.setattr("longreach.training.generate.drawn", lambda network, prompt, **_: seen.append(prompt) or [0, 1])
+    assert "".join(generated(run(separator=separator), prompt=prompt, length=1)) == prompt + "a"
+    assert seen == [begun]
 
 
 def test_characters_that_the_network_does_not_know_are_named(run):
