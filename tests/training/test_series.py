@@ -16,7 +16,7 @@ from longreach.errors import ArgumentError, DataError
 from longreach.training.judging import judged
 from longreach.training.network import Architecture, Network
 from longreach.training.problem import Sizes
-from longreach.training.seasonal import season_of
+from longreach.training.seasonal import repeats, season_of
 from longreach.training.series import Series, cut
 from longreach.training.windows import FLOOR, carried_forward
 
@@ -38,8 +38,8 @@ def noise(count, seed=0):
 
 @pytest.fixture
 def problem(tmp_path):
-    """Two targets, one of them with holes; a past and a known column."""
-    x, holes = noise(300, 0).cumsum(), noise(300, 1)
+    """Two targets, one of them with days, one with holes; a past and a known column."""
+    x, holes = noise(300, 0) + 9 * np.sin(2 * np.pi * np.arange(300) / 24), noise(300, 1)
     holes[5:20], holes[150:300:7] = NAN, NAN
     file = table(tmp_path, x=x, holes=holes, past=noise(300, 2), known=noise(300, 3))
     return Series.read(
@@ -223,6 +223,19 @@ def test_a_long_season_is_found_under_noise_that_hides_it_from_step_to_step():
     assert season_of([values]) == pytest.approx(1440, rel=0.02)
 
 
+def test_a_week_is_told_from_a_day_that_comes_round_seven_times_in_it():
+    hours = np.arange(24 * 100)
+    day, week = np.sin(2 * np.pi * hours / 24), (hours // 24 % 7 < 5).astype(float)
+    for values, shown in (
+        (day, (True, False)),
+        (week, (False, True)),
+        (day + week, (True, True)),
+        (0 * day, (False, False)),
+    ):
+        rows = [values + 0.1 * noise(len(hours))]
+        assert (repeats(rows, 24, 8), repeats(rows, 168, 7)) == shown
+
+
 def test_noise_and_walks_have_no_season():
     assert [season_of([noise(500, seed)]) for seed in range(20)] == [None] * 20
     assert [season_of([noise(500, seed).cumsum()]) for seed in range(20)] == [None] * 20
@@ -334,7 +347,7 @@ def test_electricity_transformers_are_cut_as_in_the_literature():
     scaled = (frame - frame[:8640].mean()) / frame[:8640].std()
     assert problem.season == 24
     assert problem.question.context == 168
-    assert problem.question.cycles == ("day", "week")  # of the year, the training part has not seen two
+    assert problem.question.cycles == ("day",)  # weeks are not seen in an oil's temperature
     wrong = np.stack(
         [scaled[11_520 + step : 14_400 - 96 + 1 + step] - scaled[11_519 : 14_400 - 96] for step in range(96)]
     )

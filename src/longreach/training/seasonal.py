@@ -48,35 +48,56 @@ def season_of(series: Iterable[Values]) -> int | None:
         found = _season(rows)
         if found:
             return wide * found
-        rows, wide = [_halved(values) for values in rows if len(values) >= 2 * LENGTH], 2 * wide
+        rows, wide = [_means(values, 2) for values in rows if len(values) >= 2 * LENGTH], 2 * wide
     return None
 
 
-def _halved(values: Values) -> Values:
-    """Means of two steps each."""
-    pairs = values[: len(values) // 2 * 2].reshape(-1, 2)
-    return np.where(
-        np.isnan(pairs).all(axis=1), np.nan, np.nansum(pairs, axis=1) / np.maximum((~np.isnan(pairs)).sum(axis=1), 1)
-    )
+def repeats(series: Iterable[Values], period: int, parts: int) -> bool:
+    """Whether series show a cycle of so many steps: the autocorrelation at that lag stands out as a season's does.
+
+    parts  of the cycle, whose means are looked at: days of a week, months of a year
+    """
+    width = max(1, period // parts)
+    rows = [_means(values, width) for values in series]
+    lag = round(period / width)
+    r, weight = _mean_autocorrelation([values for values in rows if len(values) > 2 * lag])
+    return len(r) > lag and bool(r[lag] > _least(r, weight)[lag])
+
+
+def _means(values: Values, width: int) -> Values:
+    """Of so many steps each."""
+    blocks = values[: len(values) // width * width].reshape(-1, width)
+    count = (~np.isnan(blocks)).sum(axis=1)
+    return np.where(count > 0, np.nansum(blocks, axis=1) / np.maximum(count, 1), np.nan)
 
 
 def _season(rows: list[Values]) -> int | None:
-    longest = max(len(values) for values in rows)
+    r, weight = _mean_autocorrelation(rows)
+    lags = np.arange(2, 2 * len(r) // 3 - 1)
+    valleys = np.maximum(r[lags // 2], r[lags + lags // 2])
+    top = (r[lags] >= r[lags - 1]) & (r[lags] > r[lags + 1]) & (r[lags] > 2 * valleys)
+    peaks = lags[top & (r[lags] > _least(r, weight)[lags])]
+    if not len(peaks):
+        return None
+    first = int(peaks[r[peaks] >= NEARLY * r[peaks].max()][0])
+    near = range(max(2, round(0.8 * first)), min(round(1.2 * first), 2 * len(r) // 3) + 1)
+    return max(near, key=lambda lag: r[lag::lag].mean())
+
+
+def _mean_autocorrelation(rows: list[Values]) -> tuple[Float[np.ndarray, " lag"], Float[np.ndarray, " lag"]]:
+    """Of several series, up to half of each; and the steps that each lag was measured on."""
+    longest = max(map(len, rows), default=0)
     total, weight = np.zeros(longest // 2 + 1), np.zeros(longest // 2 + 1)
     for values in rows:
         own = len(values) // 2
         total[: own + 1] += len(values) * autocorrelation(values, own)
         weight[: own + 1] += len(values)
-    r, lags = total / np.maximum(weight, 1), np.arange(2, longest // 3)
-    valleys = np.maximum(r[lags // 2], r[lags + lags // 2])
-    errors = np.sqrt((1 + 2 * r[1] ** 2) / (weight[lags] - lags))
-    top = (r[lags] >= r[lags - 1]) & (r[lags] > r[lags + 1]) & (r[lags] > 2 * valleys)
-    peaks = lags[top & (r[lags] > np.maximum(LEAST, ERRORS * errors))]
-    if not len(peaks):
-        return None
-    first = int(peaks[r[peaks] >= NEARLY * r[peaks].max()][0])
-    near = range(max(2, round(0.8 * first)), min(round(1.2 * first), longest // 3) + 1)
-    return max(near, key=lambda lag: r[lag::lag].mean())
+    return total / np.maximum(weight, 1), weight
+
+
+def _least(r: Float[np.ndarray, " lag"], weight: Float[np.ndarray, " lag"]) -> Float[np.ndarray, " lag"]:
+    """What an autocorrelation has to be above to stand out."""
+    return np.maximum(LEAST, ERRORS * np.sqrt((1 + 2 * r[1] ** 2) / np.maximum(weight - np.arange(len(r)), 1)))
 
 
 def rules(season: int | None) -> dict[str, int]:

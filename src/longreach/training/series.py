@@ -15,7 +15,7 @@ from longreach.errors import ArgumentError, DataError
 from longreach.plain import plain
 from longreach.training.panel import Panel, Roles, panel
 from longreach.training.problem import Advice, Part, Problem, Shape, Sizes
-from longreach.training.seasonal import rules, scored, season_of
+from longreach.training.seasonal import repeats, rules, scored, season_of
 from longreach.training.table import table
 from longreach.training.windows import Scaling, Windows
 
@@ -23,6 +23,7 @@ QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 SEASONS, CONTEXT = 7, 512  # seasons that a window looks back, and steps at most
 VALIDATED = 1000  # windows, about: enough to tell when to stop. The test looks at every one
 PARTS = ("training", "validation", "test")
+PARTS_OF = {"day": 8, "week": 7, "year": 12}
 SHOWN = 256  # windows in a batch of held-out data
 
 Starts = Int64[np.ndarray, " window"]
@@ -105,7 +106,7 @@ class Series(Problem):
         check_lengths(cuts, horizon, context, str(file))
         check_targets(own, roles, cuts, str(file))
         scaling = Scaling.fitted(own, cuts[:, 1])
-        cycles = own.clock.cycles(int((cuts[:, 1] - cuts[:, 0]).max()))
+        cycles = _cycles(own, len(target), cuts)
         context = context or _context(own, cuts, horizon)
         problem = cls(own, Question(roles, horizon, context, tuple(quantiles), cycles), scaling, cuts)
         problem._source = {"file": str(Path(file).absolute()), "rows": len(own), "split": split}
@@ -130,7 +131,15 @@ class Series(Problem):
     def advice(self) -> Advice:
         """Few updates of a small network: series are short, and drift (docs/results.md)."""
         return Advice(
-            batch=64, updates=1500, lr=3e-3, hidden=48, dropout=0.1, weight_decay=1e-2, patience=8, judge_every=50
+            cell="lstm",
+            batch=64,
+            updates=1500,
+            lr=3e-3,
+            hidden=48,
+            dropout=0.1,
+            weight_decay=1e-2,
+            patience=8,
+            judge_every=50,
         )
 
     def training(self, sizes: Sizes) -> Callable[[int], Batch]:
@@ -317,6 +326,13 @@ def cut(length: int, split: str, where: str) -> list[int]:
     steps = [int(one * length + 1e-9) if shares else int(one) for one in given]
     ends = [steps[0], steps[0] + steps[1]]
     return [*ends, sum(steps) if len(given) == 3 else length]
+
+
+def _cycles(own: Panel, targets: int, cuts: Int64[np.ndarray, "series four"]) -> tuple[str, ...]:
+    """Those of the calendar that a target shows; what is no help is learned by heart (docs/results.md)."""
+    parts = [own.measured[begin:end, target] for begin, end in cuts[:, :2] for target in range(targets)]
+    named = own.clock.cycles(max(map(len, parts)))
+    return tuple(name for name in named if repeats(parts, own.clock.season(name), PARTS_OF[name]))
 
 
 def _context(own: Panel, cuts: Int64[np.ndarray, "series four"], horizon: int) -> int:
