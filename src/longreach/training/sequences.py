@@ -103,12 +103,15 @@ class Sequences(Problem):
         return int(self._lengths[self.parts["training"]].max())
 
     def advice(self) -> Advice:
-        """Some fifty epochs, within limits; a judgement an epoch, as a few sequences judge with much noise."""
+        """Some fifty epochs, within limits; a judgement an epoch, as a few sequences judge with much noise.
+
+        Two layers: one that is linear in its state adds up what it reads, and knows of no inputs that go together.
+        """
         batch = 32
         updates = int(np.clip(50 * self.answers / batch, 500, 10_000))
         epoch = -(-len(self.parts["training"]) // batch)
         hidden = 64 if self.answers < 1000 else 128
-        return Advice(batch, updates, hidden=hidden, dropout=0.2, patience=20, judge_every=epoch)
+        return Advice(batch, updates, hidden=hidden, layers=2, dropout=0.2, patience=20, judge_every=epoch)
 
     def remarks(self) -> list[str]:
         """How many sequences of which labels there are, and what is odd about them."""
