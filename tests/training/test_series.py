@@ -17,7 +17,8 @@ from longreach.training.judging import judged
 from longreach.training.network import Architecture, Network
 from longreach.training.problem import Sizes
 from longreach.training.seasonal import repeats, season_of
-from longreach.training.series import Series, cut
+from longreach.training.series import Series
+from longreach.training.split import cut
 from longreach.training.windows import FLOOR, carried_forward
 
 NAN = float("nan")
