@@ -24,6 +24,7 @@ SAMPLE = "sample.txt"
 LEAST = 500  # characters; of fewer, a twentieth is too few to judge by
 HELD_OUT = 0.05  # share of the text for validation, and as much for the test,
 JUDGED = 1_000_000  # but no more characters than this: judging takes time too
+BATCH, STEPS, TIMES = 32, 128, 12  # rows, steps of a window, times through the text
 COUNTED = 10_000_000  # characters to learn from, the last ones, that are counted
 
 
@@ -111,8 +112,14 @@ class Text(Problem):
         return max(self.streams["training"].length // self.advice().batch, 1)
 
     def advice(self) -> Advice:
-        """Judged so seldom that it takes a tenth of the time or so."""
-        return Advice(batch=32, judge_every=max(self.streams["validation"].length // 1000, 1))
+        """A dozen times through the text; judged so seldom that it takes a tenth of the time or so."""
+        once = self.streams["training"].length // (BATCH * STEPS)
+        return Advice(
+            batch=BATCH,
+            updates=min(max(TIMES * once, 500), 20_000),
+            dropout=0.2,
+            judge_every=max(self.streams["validation"].length // 1000, 1),
+        )
 
     def training(self, sizes: Sizes) -> Callable[[int], Batch]:
         """The windows of the part that is learned from."""
