@@ -126,6 +126,18 @@ def test_each_series_goes_on_from_its_own_end_with_what_is_known_ahead(tmp_path)
     assert said[0].startswith("no forecast yet: the data, series 'a': expected plan for the 3 steps")
 
 
+def test_a_series_never_seen_in_training_is_read_in_its_own_units(tmp_path):
+    days = [date(2020, 1, 1) + timedelta(days=number) for number in range(100)]
+    polars.DataFrame({"day": days, "city": 100 * ["a"], "x": random_walk(100)}).write_csv(tmp_path / "a.csv")
+    problem = Series.read(tmp_path / "a.csv", target=["x"], group="city", horizon=3, context=10)
+    folder, _ = trained(tmp_path, problem, change=answers_levels)
+    other = 1e6 * random_walk(100, 1)
+    polars.DataFrame({"day": days, "city": 100 * ["b"], "x": other}).write_csv(tmp_path / "b.csv")
+    found = forecast(folder, tmp_path / "b.csv").expected
+    spread = np.sqrt(other[-10:].var() + (0.05 * other.std()) ** 2)
+    np.testing.assert_allclose(found["x 0.9"], other[-1] + spread, rtol=1e-4)
+
+
 def test_months_go_on_as_months(tmp_path):
     months = polars.date_range(date(2000, 1, 31), date(2019, 12, 31), "1mo", eager=True).dt.month_end()
     polars.DataFrame({"month": months, "x": random_walk(240)}).write_csv(tmp_path / "months.csv")
