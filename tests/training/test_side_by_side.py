@@ -59,13 +59,18 @@ def test_what_is_held_out_comes_once_in_a_fixed_order(lengths, batch, world):
     assert list(map(list, in_order(lengths, sizes(batch)))) == list(map(list, in_order(lengths, sizes(batch))))
 
 
-def test_nothing_held_out_is_no_batch():
-    assert list(in_order(np.array([], int), sizes(3))) == []
-
-
-def test_a_process_without_a_sequence_is_told_before_training():
-    with pytest.raises(DataError, match="for each of 3 processes, got 2 to learn from in batches of 8"):
-        drawn(np.array([5, 5]), sizes(8, world=3))
+@given(st.integers(1, 40), st.integers(1, 10), st.integers(1, 6))
+def test_every_process_has_a_sequence_of_every_batch(count, batch, world):
+    lengths = np.full(count, 9)
+    if count < world:
+        for read in (drawn, in_order):
+            with pytest.raises(DataError, match=f"for each of {world} processes, got {count}"):
+                read(lengths, sizes(batch, world=world))
+        return
+    for rank in range(world):
+        own = sizes(batch, rank=rank, world=world)
+        assert all(len(mine) for mine in in_order(lengths, own))
+        assert all(len(drawn(lengths, own)(number)) for number in range(batches(count, own)))
 
 
 def test_zeros_follow_a_sequence_and_its_own_steps_are_marked():

@@ -18,17 +18,11 @@ MIXED = 1.5  # lengths within this factor are mixed: of a batch about a fifth is
 def drawn(lengths: Int64[np.ndarray, " sequence"], sizes: Sizes) -> Callable[[int], Int64[np.ndarray, " row"]]:
     """The training batches: number in, places of sequences out, those of this process.
 
-    Every epoch shows every sequence once, in an order of its own that its number and the seed decide. Batches are of
-    equal size, up to one sequence, and never larger than asked for.
+    Every epoch shows every sequence once, in an order of its own that its number and the seed decide.
 
-    Raises  DataError if a process would be left without a sequence
+    Raises  DataError if there are fewer sequences than processes
     """
     count = batches(len(lengths), sizes)
-    if len(lengths) // count < sizes.world:
-        raise DataError(
-            f"expected a sequence in every batch for each of {sizes.world} processes, got {len(lengths)} to learn from "
-            f"in batches of {sizes.batch}; give more sequences, a larger batch, or fewer processes"
-        )
 
     @lru_cache(maxsize=1)
     def epoch(number: int) -> list[Int64[np.ndarray, " row"]]:
@@ -41,19 +35,22 @@ def drawn(lengths: Int64[np.ndarray, " sequence"], sizes: Sizes) -> Callable[[in
 
 
 def in_order(lengths: Int64[np.ndarray, " sequence"], sizes: Sizes) -> Iterator[Int64[np.ndarray, " row"]]:
-    """Every sequence once, the shortest first; of each batch the rows of this process, nothing where there are none."""
-    if len(lengths) == 0:
-        return
-    order = np.argsort(lengths, kind="stable")
-    for places in np.array_split(order, batches(len(lengths), sizes)):
-        mine = places[sizes.rank :: sizes.world]
-        if len(mine):
-            yield mine
+    """Every sequence once, the shortest first; of each batch the rows of this process.
+
+    Raises  DataError if there are fewer sequences than processes
+    """
+    cut = np.array_split(np.argsort(lengths, kind="stable"), batches(len(lengths), sizes))
+    return (places[sizes.rank :: sizes.world] for places in cut)
 
 
 def batches(sequences: int, sizes: Sizes) -> int:
-    """Of an epoch."""
-    return max(1, -(-sequences // sizes.batch))
+    """Of an epoch: of equal size up to one sequence, no larger than asked for unless a process would have none."""
+    if sequences < sizes.world:
+        raise DataError(
+            f"expected a sequence in each part of the data for each of {sizes.world} processes, got {sequences}; take "
+            "fewer processes"
+        )
+    return max(1, min(-(-sequences // sizes.batch), sequences // sizes.world))
 
 
 def padded(
