@@ -20,6 +20,7 @@ from longreach.errors import ArgumentError, LongreachError, RunReadError
 from longreach.folder import DIAGNOSIS, RECORD, Claim
 from longreach.interpreter import check_interpreter, die_with, interpreter_flags
 from longreach.relay import relay
+from longreach.report.aloud import say
 from longreach.script import check_module, check_script
 
 NO_TORCH = (
@@ -81,11 +82,11 @@ def run(
         finally:
             claim.release()
     except LongreachError as error:
-        _say(f"longreach: {error}")
+        say(f"longreach: {error}")
     except KeyboardInterrupt:
-        _say(f"longreach: judging was interrupted; `longreach report {shown}` does it again")
+        say(f"longreach: judging was interrupted; `longreach report {shown}` does it again")
     except Exception as error:
-        _say(f"longreach: judging failed ({type(error).__name__}: {error}); what was measured is kept in {shown}")
+        say(f"longreach: judging failed ({type(error).__name__}: {error}); what was measured is kept in {shown}")
     return code
 
 
@@ -138,9 +139,9 @@ def _deepen(folder: Path, quiet: bool) -> None:
         with progress("looking for inputs that count together", shown=not quiet) as tell:
             deepen(store, tell)
     except KeyboardInterrupt:
-        _say("longreach: the deep test was interrupted; the verdict does without it")
+        say("longreach: the deep test was interrupted; the verdict does without it")
     except Exception as error:
-        _say(f"longreach: the deep test failed ({type(error).__name__}: {error}); the verdict does without it")
+        say(f"longreach: the deep test failed ({type(error).__name__}: {error}); the verdict does without it")
     finally:
         store.close()
 
@@ -152,13 +153,13 @@ def _judge(folder: Path, shown: str, complaints: list[str], quiet: bool) -> None
     try:
         (folder / DIAGNOSIS).write_text(json.render(diagnosis), encoding="utf-8")
     except OSError as error:
-        _say(f"longreach: {shown}/{DIAGNOSIS} could not be written: {error.strerror}; the verdict is not kept")
+        say(f"longreach: {shown}/{DIAGNOSIS} could not be written: {error.strerror}; the verdict is not kept")
     if not quiet:
         for complaint in complaints:
-            _say(f"longreach: {complaint}")
+            say(f"longreach: {complaint}")
         if not complaints and sys.stderr is not None:
-            _say("\n" + draw(diagnosis, sys.stderr).rstrip("\n"))
-        _say(f"run folder: {shown}")
+            say("\n" + draw(diagnosis, sys.stderr).rstrip("\n"))
+        say(f"run folder: {shown}")
 
 
 def read_run(folder: Path):
@@ -217,14 +218,3 @@ def _close_record(folder: Path, command: list[str], started: float, code: int) -
         return [] if store.meta().get("steps") else store.notes()
     finally:
         store.close()
-
-
-def _say(text: str) -> None:
-    if sys.stderr is None:  # closed by whoever started us
-        return
-    try:
-        print(text, file=sys.stderr, flush=True)
-    except OSError:
-        # Nobody listens any more (`2>&1 | head`, a terminal that is gone), so there is nobody to tell; from here on to
-        # nowhere, or Python's own last flush would fail as well and change the exit code.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

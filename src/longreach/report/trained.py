@@ -11,16 +11,15 @@ if TYPE_CHECKING:
 def render(outcome: "Outcome") -> str:
     """Scores on the test data beside those of the best rule without a network; what lies where."""
     minutes, seconds = divmod(round(outcome.seconds), 60)
-    trouble = [
-        f"{count} {what}" for count, what in ((outcome.skipped, "skipped"), (outcome.returns, "ways back")) if count
-    ]
-    lines = [f"{outcome.updates} updates in {minutes} min {seconds} s" + (f" ({', '.join(trouble)})" if trouble else "")]
+    counts = ((outcome.skipped, "skipped"), (outcome.returns, "ways back"))
+    trouble = ", ".join(f"{count} {what}" for count, what in counts if count)
+    lines = [f"{outcome.updates} updates in {minutes} min {seconds} s" + (f" ({trouble})" if trouble else "")]
     names = list(dict.fromkeys((*outcome.test, *outcome.naive)))
     width = max(map(len, names))
     lines += ["", f"{'':{width}}  {'test':>10}  {'naive':>10}"]
     for name in names:
-        cells = (f"{scores[name]:>10.4g}" if name in scores else f"{'':>10}" for scores in (outcome.test, outcome.naive))
-        lines.append(f"{name:{width}}  {'  '.join(cells)}".rstrip())
+        cells = [f"{scores[name]:.4g}" if name in scores else "" for scores in (outcome.test, outcome.naive)]
+        lines.append(f"{name:{width}}  {cells[0]:>10}  {cells[1]:>10}".rstrip())
     if outcome.verdict:
         lines += ["", f"verdict  {outcome.verdict.replace('-', ' ')}"]
     lines += ["", *map(safe, outcome.left), f"run folder: {outcome.folder}"]

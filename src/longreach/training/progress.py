@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from longreach.report.aloud import say
 from longreach.training.logs import Board, Table
 from longreach.training.trouble import Event
 
@@ -105,8 +106,8 @@ class Progress(Silent):
         """Something that the user has to know."""
         if self._bar is not None:
             self._bar.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
-        elif not self._quiet and sys.stderr is not None:
-            print(sentence, file=sys.stderr, flush=True)
+        elif not self._quiet:
+            say(sentence)
 
     def flush(self) -> None:
         """Bring what was told to the files."""
