@@ -19,7 +19,24 @@ def apart(name: str) -> Iterator[None]:
 
 def generator_apart(name: str) -> torch.Generator:
     """For what is drawn at every step: a generator of that seed, on the CPU."""
-    return torch.Generator().manual_seed(_seed(name))
+    generator = torch.Generator().manual_seed(_seed(name))
+    for made in _heard:
+        made.append(generator)
+    return generator
+
+
+@contextmanager
+def generators_made() -> Iterator[list[torch.Generator]]:
+    """All that `generator_apart` gives within, in order: what a run that is to go on exactly has to keep."""
+    made: list[torch.Generator] = []
+    _heard.append(made)
+    try:
+        yield made
+    finally:
+        _heard.remove(made)
+
+
+_heard: list[list[torch.Generator]] = []
 
 
 def _seed(name: str) -> int:

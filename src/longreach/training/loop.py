@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from longreach.batch import Batch
 from longreach.errors import LongreachError
 from longreach.nn.cell import State, entries
+from longreach.remedies.apart import generators_made
 from longreach.training import checkpoint
 from longreach.training.judging import WRONG, judged
 from longreach.training.network import Network, detached
@@ -55,11 +56,12 @@ class Loop:
     def __init__(self, network: Network, problem: Problem, plan: Plan, fabric: Fabric, folder: Path, told: Silent):
         self.inner, self.problem, self.plan = network, problem, plan
         self.fabric, self.folder, self.told = fabric, folder, told
-        self.optimizer = treated(network, plan)
+        self._batch = problem.training(plan.sizes)
+        with generators_made() as self.generators:
+            self.optimizer = treated(network, plan, self._batch)
         torch.manual_seed(plan.sizes.seed + 1000 * plan.sizes.rank)  # each process drops others
         self.parameters = [own for group in self.optimizer.param_groups for own in group["params"]]
         self._network, self._optimizer = fabric.setup(network, self.optimizer)
-        self._batch = problem.training(plan.sizes)
         self._hop = plan.sizes.hop if problem.carries and plan.sizes.hop < plan.sizes.window else None
         self.trouble = Trouble(plan.clip)
         self.step, self.state, self.best, self.waited, self.over = 0, None, inf, 0, False
@@ -198,8 +200,8 @@ def _width(state: State | None) -> list[Tensor]:
     return [] if state is None else [torch.stack([entry.abs().amax() for entry in entries(state)]).amax()]
 
 
-def treated(network: nn.Module, plan: Plan) -> Optimizer:
-    """The optimizer of a network, with the plan's remedies in both."""
+def treated(network: Network, plan: Plan, batch: Callable[[int], Batch]) -> Optimizer:
+    """The optimizer of a network, with the plan's remedies in both. Some look at the first data: here they do."""
     from longreach.remedies import named
 
     remedies = [named(name) for name in plan.remedies]
@@ -212,6 +214,9 @@ def treated(network: nn.Module, plan: Plan) -> Optimizer:
     for remedy in remedies:
         if remedy.moment == "optimizer":
             remedy.verb(optimizer)
+    if remedies:
+        x, _, asked, resets = batch(0)
+        network(x, asked, None, resets)
     return optimizer
 
 

@@ -74,6 +74,8 @@ class Settings:
 
             for name in self.remedies:
                 named(name)
+                if name in ("clip-auto", "guard"):
+                    raise ArgumentError(f"--remedies {name}: training does that by itself; leave it out, see --clip")
         self.machine  # noqa: B018  (raises)
 
     @property

@@ -23,6 +23,7 @@ def snapshot(loop: "Loop") -> Snapshot:
         held = loop.optimizer.state.get(weight, {})
         shared |= {f"optimizer.{number}.{name}": value for name, value in held.items() if isinstance(value, Tensor)}
     own = {"random": torch.get_rng_state()}
+    own |= {f"random.{number}": one.get_state() for number, one in enumerate(loop.generators)}
     if loop.fabric.device.type == "cuda":
         own["random.cuda"] = torch.cuda.get_rng_state()
     if loop.state is not None:
@@ -51,6 +52,8 @@ def put_back(loop: "Loop", kept: Snapshot) -> None:
             }
     (own,) = kept.own
     torch.set_rng_state(own["random"].cpu())
+    for number, generator in enumerate(loop.generators):
+        generator.set_state(own[f"random.{number}"].cpu())
     if "random.cuda" in own and loop.fabric.device.type == "cuda":
         torch.cuda.set_rng_state(own["random.cuda"].cpu())
     loop.state = _state(loop, own)
