@@ -288,9 +288,13 @@ def test_other_data_have_another_recipe(tmp_path):
 
 def test_unequal_labels_are_told(tmp_path):
     many = [("often", sequence) for _, sequence in waves(30)] + [("seldom", sequence) for _, sequence in waves(5)]
+    many.append(("once", waves(1)[0][1]))
     told = Sequences.read(as_folder(tmp_path, many, "csv")).remarks()
-    assert told[0].endswith("2 labels: 24 to learn from, 6 to validate, 5 to test")
-    assert told[1] == "labels are unequal: 30 sequences are 'often', 5 'seldom'; look at balanced accuracy"
+    assert told[0].endswith("3 labels: 25 to learn from, 6 to validate, 5 to test")
+    assert told[1:] == [
+        "labels are unequal: 30 sequences are 'often', 1 'once'; look at balanced accuracy",
+        "labels with too few sequences to be tested: 'once'",
+    ]
 
 
 HEAD = "id,label,t,wave\n"

@@ -126,6 +126,9 @@ class Sequences(Problem):
             found.append(
                 f"labels are unequal: {most} sequences are {often!r}, {least} {seldom!r}; look at balanced accuracy"
             )
+        judged = {self.data.labels[place] for place in self.parts["test"]}
+        if unjudged := [label for label in self.labels if label not in judged]:
+            found.append(f"labels with too few sequences to be tested: {', '.join(map(repr, unjudged))}")
         return found + self.encoding.remarks()
 
     def training(self, sizes: Sizes) -> Callable[[int], Batch]:
