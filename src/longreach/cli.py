@@ -226,8 +226,13 @@ def bench(
     asked = Asked(tasks, lengths, cells, remedies, seeds, steps, guess)
     benched = train_all(asked, jobs=jobs, ray=ray, folder=run_dir, quiet=quiet)
     shown = sys.stdout.isatty()
-    width = min(100, shutil.get_terminal_size().columns) if shown else 80
-    typer.echo(render(benched, width=width, color=shown and not os.environ.get("NO_COLOR")), nl=False)
+    page = render(
+        benched,
+        width=min(100, shutil.get_terminal_size().columns) if shown else 80,
+        color=shown and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb",
+        ascii=not sys.stdout.encoding.lower().startswith("utf"),
+    )
+    print(page, end="", flush=True)
     raise typer.Exit(130 if not benched.complete else 1 if any(row.failed for row in benched.rows) else 0)
 
 

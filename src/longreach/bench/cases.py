@@ -9,6 +9,7 @@ from longreach.tasks import Published, Task, named
 
 GUESSING = "guessing weights"  # stands where a cell would
 NONE = "none"
+PLAIN = str.maketrans({" ": "-", "/": "-", ":": "."})  # for the names of files
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Case:
     def name(self) -> str:
         """Of its files: no two cases of a bench have the same."""
         parts = [str(self.challenge), str(self.length), str(self.course), f"seed-{self.seed}"]
-        return "_".join(parts).replace(" ", "-").replace("/", "-")
+        return "_".join(parts).translate(PLAIN)
 
     def __str__(self) -> str:
         return f"{self.challenge}, T = {self.length}, {self.course}, seed {self.seed}"

@@ -1,5 +1,6 @@
 """The cases of a bench on a Ray cluster."""
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -33,11 +34,16 @@ def on_cluster(
     """
     ray = _ray()
     try:
-        ray.init(address=address, log_to_driver=False, include_dashboard=False if address == "local" else None)
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            include_dashboard=False if address == "local" else None,
+        )
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         raise ArgumentError(
             f"--ray {address}: expected a Ray cluster, got: {str(error).splitlines()[0]}; start one by `ray start "
-            "--head`, or leave --ray out to use this machine's cores"
+            "--head`, set RAY_AUTH_MODE=token where it asks for a token, or leave --ray out to use this machine's cores"
         ) from None
     try:
         yield from _results(ray, cases, jobs, begun, tuple(work))

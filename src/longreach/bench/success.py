@@ -83,7 +83,7 @@ def _success(rows: list[Row]) -> Success:
         seconds=_median(row.seconds for row in won),
         wrong=_median(row.wrong for row in counted),
         loss=_median(row.loss for row in counted),
-        failures=tuple(dict.fromkeys(row.failed for row in rows if row.failed)),
+        failures=tuple(dict.fromkeys(f"{row.outcome}: {row.failed}" for row in rows if row.failed)),
     )
 
 
@@ -94,4 +94,4 @@ def _median(values: Iterable[float | None]) -> float | None:
 
 def _rank(one: Success) -> tuple:
     loss, seconds = (inf if value is None else value for value in (one.loss, one.seconds))
-    return (one.task, one.variant, one.length, -one.share, seconds, loss, one.cell, one.remedies)
+    return (one.task, one.variant, one.length, not one.runs, -one.share, seconds, loss, one.cell, one.remedies)

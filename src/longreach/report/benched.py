@@ -5,6 +5,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from longreach.bench.plot import label
+from longreach.report.terminal import ASCII
 from longreach.report.words import safe
 
 if TYPE_CHECKING:
@@ -17,10 +18,11 @@ COLUMNS = ("solved", "95 %", "updates", "seconds", "loss", "wrong")
 KINDS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN", "lem": "LEM"}  # cells whose name in the literature we know
 
 
-def render(benched: "Benched", *, width: int = 80, color: bool = False) -> str:
-    """Everything as text that ends in a newline, no line of a table wider than `width`.
+def render(benched: "Benched", *, width: int = 80, color: bool = False, ascii: bool = False) -> str:
+    """Everything as text that ends in a newline; no line but that of the folder is wider than `width`.
 
     color   with ANSI escapes
+    ascii   nothing but ASCII, for terminals that can show no more
     """
     from rich.console import Console
 
@@ -28,22 +30,24 @@ def render(benched: "Benched", *, width: int = 80, color: bool = False) -> str:
     for section in benched.sections:
         _section(console, benched, section)
     _end(console, benched)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"  # type: ignore[attr-defined]
+    text = "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"  # type: ignore[attr-defined]
+    return text.translate(ASCII).encode("ascii", "replace").decode("ascii") if ascii else text
 
 
 def _section(console: Any, benched: "Benched", section: "Section") -> None:
     name = f"{section.task} ({section.variant})" if section.variant else section.task
     _say(console, name, style="bold")
     _say(console, f"solved: {section.criterion}")
-    chances = {row.length: row.chance for row in benched.rows if (row.task, row.variant) == _key(section)}
+    own = [row for row in benched.rows if (row.task, row.variant) == _key(section)]
+    chances = {row.length: row.chance for row in own if row.chance is not None}
     for length in sorted({one.length for one in section.successes}):
         chance = chances.get(length)
         told = f", chance loss {chance:.4g}" if chance is not None else ""
         console.print()
         console.print(_table(f"T = {length}{told}", [one for one in section.successes if one.length == length]))
-    for one in section.successes:
-        for reason in one.failures:
-            _say(console, f"{label(one)}, T = {one.length}, failed: {safe(reason)}")
+        for one in section.successes:
+            for reason in one.failures if one.length == length else ():
+                _say(console, f"{label(one)}, {safe(reason)}")
     lengths = {one.length for one in section.successes}
     if len(lengths) > 1:
         console.print()
@@ -121,7 +125,8 @@ def _published(console: Any, benched: "Benched", section: "Section") -> None:
 
 
 def _told(one: "Published", section: "Section") -> str:
-    variant = "" if one.variant in ("", section.variant.split(" ")[0]) else f", {one.variant}"
+    own = section.variant.split(" ")[0]
+    variant = "" if one.variant == own else f", {one.variant or 'variant not recorded'}"
     return f"{one.net}{variant} ({one.source}): {one.reached}"
 
 
@@ -136,13 +141,11 @@ def _ours(one: "Published", section: "Section") -> str:
 
 def _settings(benched: "Benched", section: "Section") -> str:
     """What ours were trained with."""
-    own = [row for row in benched.rows if (row.task, row.variant) == _key(section)]
-    parts = [f"at most {benched.asked.steps:,} updates"]
-    for name, told in (("hidden", "units"), ("batch", "sequences an update"), ("lr", "step size")):
-        values = sorted({getattr(row, name) for row in own} - {None})
-        if values:
-            parts.append(f"{' or '.join(f'{value:g}' for value in values)} {told}")
-    return f"ours: {', '.join(parts)}, AdamW, gradients clipped by what is usual in the run; all else may differ too"
+    own = [row for row in benched.rows if (row.task, row.variant) == _key(section) and row.hidden]
+    cells = dict.fromkeys(f"{row.cell} of {row.hidden} units, step size {row.lr:g}" for row in own)
+    batches = " or ".join(str(batch) for batch in sorted({row.batch for row in own if row.batch}))
+    common = f"at most {benched.asked.steps:,} updates of {batches or 'some'} sequences by AdamW"
+    return f"ours: {'; '.join([common, *cells])}. All else may differ too."
 
 
 def _end(console: Any, benched: "Benched") -> None:
