@@ -50,6 +50,7 @@ class Loop:
     step       updates so far, and number of the next batch
     state      that the next window of a stream starts from
     best       lowest validation loss; `waited`: judgements since; `over`: there is no more to learn, or no more time
+    taken      number of the last batch that was learned from
     sound      where training goes back to
     """
 
@@ -65,6 +66,7 @@ class Loop:
         self._hop = plan.sizes.hop if problem.carries and plan.sizes.hop < plan.sizes.window else None
         self.trouble = Trouble(plan.clip)
         self.step, self.state, self.best, self.waited, self.over = 0, None, inf, 0, False
+        self.taken: int | None = None
         self.sound = snapshot(self)
         self._written, self._due, self._signal = time.monotonic(), False, 0
         self._model: bytes | None = None  # what the disk would not take
@@ -83,17 +85,11 @@ class Loop:
                         raise Interrupted(self._signal, f" at step {self.step}{self._way_on(complaint)}")
 
     def _update(self, asked: Callable[[], int]) -> None:
-        x, y, answered, resets = self._on_device(self._batch(self.step))
         lr = self.plan.lr * self.plan.pace(self.step) * self.trouble.pace
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        answers, carried = self._network(x, answered, self.state, resets, hop=self._hop)
-        carried = detached(carried) if self.problem.carries else None
-        loss = self.problem.loss(answers, y)
-        self.optimizer.zero_grad()
-        self.fabric.backward(loss)
-        length = length_of(self.parameters)
-        value, long, width = self._agreed([loss.detach(), length, *_width(carried)], asked())
+        loss, length, carried = self._pass(self.step)
+        value, long, width = self._agreed([loss, length, *_width(carried)], asked())
         why = self.trouble.judge(value, long, width)
         if why is not None:
             self.step += 1
@@ -101,11 +97,21 @@ class Loop:
             return
         if self.step % SOUND_EVERY == 0:  # these weights have just been seen to give a loss and a gradient
             self.sound = snapshot(self)
+        self.taken = self.step
         self.step += 1
         self.trouble.shorten(self.parameters, length)
         self._optimizer.step()
         self.state = carried
         self.told.updated(self.step, value, long, lr)
+
+    def _pass(self, number: int) -> tuple[Tensor, Tensor, State | None]:
+        """Forward and backward through a batch: loss, length of the gradient, and the state to carry on."""
+        x, y, answered, resets = self._on_device(self._batch(number))
+        answers, carried = self._network(x, answered, self.state, resets, hop=self._hop)
+        loss = self.problem.loss(answers, y)
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        return loss.detach(), length_of(self.parameters), detached(carried) if self.problem.carries else None
 
     def _agreed(self, numbers: list[Tensor], number: int) -> tuple[float, float, float]:
         """Loss, length and width over all processes, so that they judge alike; and whether to write, or to stop."""
@@ -122,10 +128,17 @@ class Loop:
     def _skip(self, why: str) -> None:
         is_time = self.trouble.skip(self.step, why)
         self.told.happened(self.trouble.events[-1])
-        if is_time:
+        if is_time and self._is_broken():
             put_back(self, self.sound)
             self.trouble.go_back(self.step, self.sound.facts["step"])
             self.told.happened(self.trouble.events[-1])
+
+    def _is_broken(self) -> bool:
+        """Whether the weights cannot take any more what they last took. If they can, it is the data."""
+        if self.taken is None:
+            return False
+        loss, length, carried = self._pass(self.taken)
+        return self.trouble.complaint(*self._agreed([loss, length, *_width(carried)], self._signal)) is not None
 
     def _judge(self) -> bool:
         """Look at the validation data, keep the network if it is the best so far; whether training is over."""

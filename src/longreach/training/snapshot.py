@@ -30,6 +30,7 @@ def snapshot(loop: "Loop") -> Snapshot:
         own |= {f"state.{number}": _real(entry) for number, entry in enumerate(entries(loop.state))}
     facts = {
         "step": loop.step,
+        "taken": loop.taken,
         "best": None if loop.best == inf else loop.best,
         "waited": loop.waited,
         "over": loop.over,
@@ -75,7 +76,8 @@ def resume(loop: "Loop", kept: Snapshot) -> None:
         now, back = ((_under(name, kept.shared), (_under(name, mine),)) for name in ("", BACK))
         put_back(loop, Snapshot(*now, facts))
         loop.sound = Snapshot(*back, {"step": facts["sound"]})
-        loop.step, loop.waited, loop.over = facts["step"], facts["waited"], facts["over"]
+        loop.step, loop.taken = facts["step"], facts["taken"]
+        loop.waited, loop.over = facts["waited"], facts["over"]
         loop.best = inf if facts["best"] is None else facts["best"]
         loop.trouble.recall(facts["trouble"])
     except (KeyError, RuntimeError, TypeError, AttributeError) as error:

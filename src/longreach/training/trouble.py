@@ -1,8 +1,8 @@
 """What training throws at a network: steps that are not taken, and the way back where too many are not.
 
 A single bad batch is skipped. Several in a row mean that the weights are where they should not be: they go back to
-where they were sound, and on from there in smaller steps. If not even sound weights can take what comes, it is the data
-that are broken.
+where they were sound, and on from there in smaller steps. Unless they can take what they took before: then it is the
+data that are broken.
 """
 
 import math
@@ -58,7 +58,6 @@ class Trouble:
         self._lengths: list[float] = []
         self._widest = 0.0
         self._in_a_row = 0
-        self._is_back = False
         self.pace = 1.0
         self.events: deque[Event] = deque(maxlen=1000)
         self.skipped = self.returns = 0
@@ -69,16 +68,17 @@ class Trouble:
         length  of the gradient
         width   the largest number in the state that is carried on; 0 without one
         """
-        why = self._complaint(loss, length, width)
+        why = self.complaint(loss, length, width)
         if why is None:
             if len(self._losses) < FIRST:
                 self._losses.append(abs(loss))
                 self._lengths.append(length)
             self._widest = max(self._widest, width)
-            self._in_a_row, self._is_back = 0, False
+            self._in_a_row = 0
         return why
 
-    def _complaint(self, loss: float, length: float, width: float) -> str | None:
+    def complaint(self, loss: float, length: float, width: float) -> str | None:
+        """As `judge`, but nothing counts."""
         if not math.isfinite(loss):
             return f"the loss is {loss}"
         if not math.isfinite(length):
@@ -109,15 +109,13 @@ class Trouble:
             nn.utils.clip_grads_with_norm_(parameters, limit, length)
 
     def skip(self, step: int, why: str) -> bool:
-        """A step is not taken; whether it is time to go back.
+        """A step is not taken; whether it is time to look at the weights.
 
         Raises  Diverged where nothing could be learned from for too long
         """
         self.skipped += 1
         self._in_a_row += 1
         self.events.append(Event(step, "skipped", why))
-        if self._is_back and self.pace < 1:  # sound weights fare no better: the data are bad, not the steps
-            self.pace, self._is_back = self.pace / SLOWER, False
         if self._in_a_row >= MOST_IN_A_ROW:
             raise Diverged(
                 f"{self._in_a_row} batches in a row could not be learned from, the last one at step {step}: {why}. "
@@ -131,7 +129,6 @@ class Trouble:
         Raises  Diverged where that has been done too often
         """
         self.returns += 1
-        self._is_back = True
         self.pace *= SLOWER
         self.events.append(Event(step, "went back", f"to step {to}; steps are {self.pace:.3g} of their size from here"))
         if self.returns > MOST_RETURNS:
@@ -149,7 +146,6 @@ class Trouble:
             "lengths": list(self._lengths),
             "widest": self._widest,
             "in_a_row": self._in_a_row,
-            "is_back": self._is_back,
             "pace": self.pace,
             "skipped": self.skipped,
             "returns": self.returns,
@@ -160,7 +156,7 @@ class Trouble:
         """Go on from what `facts` gave."""
         self._rule.recall(facts["rule"])
         self._losses, self._lengths, self._widest = list(facts["losses"]), list(facts["lengths"]), facts["widest"]
-        self._in_a_row, self._is_back, self.pace = facts["in_a_row"], facts["is_back"], facts["pace"]
+        self._in_a_row, self.pace = facts["in_a_row"], facts["pace"]
         self.skipped, self.returns = facts["skipped"], facts["returns"]
         self.events = deque((Event(**event) for event in facts["events"]), maxlen=1000)
 
