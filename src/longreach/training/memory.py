@@ -1,5 +1,6 @@
 """How long a memory the data need, and which network has one: measured before training, told with reasons."""
 
+import time
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,8 +18,8 @@ from longreach.training.plan import Plan, Settings
 from longreach.training.problem import Problem, Sizes
 
 SEQUENCES = 1024  # that the need is measured on
-NUMBERS = 16_000_000  # inputs looked at, at most: long sequences are fewer
-DEEP_SECONDS = 1.5  # for what two inputs tell only together
+NUMBERS = 8_000_000  # inputs looked at, at most: long sequences are fewer
+SECONDS, DEEP_SECONDS = 2.5, 0.5  # for all measuring, about; for what two inputs tell only together, at least
 DIRECTIONS = 16  # of the error that are tested, those in which it is largest
 ROWS = 4  # sequences that the reach of a network at its start is measured on
 BLIND = 0.05  # share of the error that a test must be able to see for its "none" to count
@@ -33,8 +34,8 @@ WEIGHTS_PER_ANSWER = 1.5  # at most; more are learned by heart
 def prescribe(problem: Problem, settings: Settings) -> Plan:
     """The plan for a problem: what the user said, and what the data ask for.
 
-    Need     of the data: `shortcut_test` of the errors of the best constant answer on the inputs, and within
-             DEEP_SECONDS `deep_test`; the longer of the two
+    Need     of the data: `shortcut_test` of the errors of the best constant answer on the inputs, and `deep_test` in
+             what is left of SECONDS; the longer of the two
     Cell     an LSTM where most of what is needed lies within FAR steps. Where it lies further back, a network that is
              linear in its state finds it many times sooner (docs/results.md): a minimal GRU, which chooses what to
              keep; and beside it Phases, which keep all in its order, where more than one answer is asked of a
@@ -51,7 +52,7 @@ def prescribe(problem: Problem, settings: Settings) -> Plan:
     window = settings.window or max(settings.hop or 0, next((one for one in WINDOWS if one > lag), WINDOWS[-1]))
     window = min(window, max(problem.longest, settings.hop or 0)) if problem.carries else problem.longest
     sizes = Sizes(batch, window, settings.hop or window, settings.seed)
-    start = settings.lag or max(lag, SHORTEST)  # longer than needed, gates learn slowly
+    start = settings.lag or advice.lag or max(lag, SHORTEST)  # longer than needed, gates learn slowly
     architecture = Architecture(
         problem.shape,
         settings.cell or NEAR,
@@ -78,6 +79,8 @@ def prescribe(problem: Problem, settings: Settings) -> Plan:
         patience=settings.patience or advice.patience,
         clip=settings.clip,
         remedies=settings.remedies,
+        checkpoint_every=settings.checkpoint_every,
+        machine=settings.machine,
         reasons=tuple(reasons),
         reach=reach,
         need=lag or None,
@@ -100,9 +103,11 @@ class Needed:
 
 def needed(problem: Problem, batch: int, settings: Settings) -> Needed:
     """The need of the data: how what is wrong with the best constant answer depends on the inputs."""
+    until = time.perf_counter() + SECONDS
     pairs = pairs_of(problem, batch, settings.seed)
     need = shortcut_test(pairs)
-    deep = deep_test(pairs, seconds=DEEP_SECONDS) if settings.deep else None
+    left = max(until - time.perf_counter(), DEEP_SECONDS)
+    deep = deep_test(pairs, seconds=left) if settings.deep else None
     single, double = (need.lag or 0) if need else 0, (deep.need.lag or 0) if deep else 0
     whole = max(one.inputs.shape[1] for one in pairs) - 1
     if need is None:
@@ -178,7 +183,8 @@ def _reaching(
     """The first cell that reaches as far as is needed, how far it does, and why it was taken."""
     batch = problem.training(replace(sizes, batch=ROWS))(0)
     far = ONCE if (batch.asked.sum(dim=1) == 1).all() else OFTEN
-    names = (settings.cell,) if settings.cell else (far, NEAR) if need.is_far else (NEAR, far)
+    chosen = settings.cell or problem.advice().cell
+    names = (chosen,) if chosen else (far, NEAR) if need.is_far else (NEAR, far)
     tried: list[tuple[str, int]] = []
     for name in names:
         reach = reach_of(problem, replace(architecture, cell=name), batch)
@@ -188,7 +194,8 @@ def _reaching(
     best, reach = max(tried, key=lambda pair: pair[1]) if len(tried) == len(names) else tried[-1]
     others = "".join(f"; {name} would reach {far}" for name, far in tried if name != best)
     why = f"{best} reaches {reach} of {batch.x.shape[1] - 1} steps at its start{others}"
-    return replace(architecture, cell=best), reach, why if not settings.cell else f"{why} (asked for)"
+    told = " (asked for)" if settings.cell else " (known to learn such data best)" if chosen else ""
+    return replace(architecture, cell=best), reach, f"{why}{told}"
 
 
 def reach_of(problem: Problem, architecture: Architecture, batch: Batch) -> int:
