@@ -23,7 +23,7 @@ from longreach.training.problem import Advice, Part, Problem, Shape, Sizes
 from longreach.training.side_by_side import drawn, in_order, padded
 
 SCORE = "NLL per step"  # nats
-EPOCHS = 40
+EPOCHS = 30
 UNHEARD = 0.5  # times that every key is said to have sounded once more, and been silent once more: no chance is 0
 
 
@@ -77,8 +77,8 @@ class Music(Problem):
     def advice(self) -> Advice:
         """What reached the published figures of recurrent networks on Nottingham and the JSB chorales."""
         batch = 4
-        updates = int(np.clip(EPOCHS * len(self.pieces["training"]) / batch, 500, 5000))
-        return Advice(batch, updates, lr=1e-2, hidden=200, cell="lstm", lag=4, dropout=0.5)
+        updates = int(np.clip(EPOCHS * len(self.pieces["training"]) / batch, 500, 5200))
+        return Advice(batch, updates, lr=1e-2, hidden=200, cell="lstm", lag=4, dropout=0.6, weight_decay=0.1)
 
     def training(self, sizes: Sizes) -> Callable[[int], Batch]:
         """Whole pieces, those of about one length together."""
