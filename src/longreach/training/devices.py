@@ -1,5 +1,6 @@
 """What a network is trained on: one processor, several, or the workers that torchrun has started."""
 
+import logging
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -63,8 +64,27 @@ class Devices:
                 f"--accelerator {self.accelerator}, --devices {self.devices}: expected devices of this machine, got: "
                 f"{str(error).splitlines()[0]}"
             ) from None
+        logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # it would name every process
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+        if is_elastic() and is_restarted():
+            _meet_again(fabric)
         fabric.launch()
         return fabric
+
+
+def _meet_again(fabric: "Fabric") -> None:
+    """Connect the processes under keys of this attempt: torchrun's store still holds addresses of those that died."""
+    from torch import cuda
+    from torch.distributed import PrefixStore, TCPStore, init_process_group  # type: ignore[attr-defined]
+
+    world, is_cuda = ranks.world(), fabric.device.type == "cuda"
+    if is_cuda:
+        cuda.set_device(fabric.device)
+    hosted = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = TCPStore(*place, world, is_master=not hosted and ranks.rank() == 0)
+    store = PrefixStore(f"restart-{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    init_process_group("nccl" if is_cuda else "gloo", store=store, rank=ranks.rank(), world_size=world)
 
 
 def is_elastic() -> bool:

@@ -119,7 +119,9 @@ class Loop:
         self._due, self._signal = time.monotonic() - self._written >= self.plan.checkpoint_every, number
         if self.fabric.world_size > 1:
             asked = here.new_tensor([self._due, self._signal])
-            table: Any = self.fabric.all_gather(torch.cat([here, asked]))
+            rows = [torch.empty(len(here) + 2, device=here.device) for _ in range(self.fabric.world_size)]
+            torch.distributed.all_gather(rows, torch.cat([here, asked]))
+            table = torch.stack(rows)
             here = torch.cat([table[:, :1].mean(dim=0), table[:, 1:-2].amax(dim=0)])
             self._due, self._signal = bool(table[0, -2]), int(table[:, -1].max())
         loss, length, *width = here.tolist()
