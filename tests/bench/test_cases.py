@@ -47,6 +47,12 @@ def test_a_task_is_read_with_its_fields(text, variant, fields):
     assert Challenge.read(str(challenge)).at(100) == task
 
 
+def test_yes_and_no_are_what_a_user_types():
+    challenge = Challenge.read("digits:permuted=yes:folder=mnist")
+    assert dict(challenge.options) == {"permuted": True, "folder": "mnist"}
+    assert Challenge.read(str(challenge)) == challenge
+
+
 def test_published_figures_are_those_of_the_variant():
     assert {one.variant for one in Challenge.read("adding:hochreiter").published()} == {"hochreiter", ""}
     assert all(one.variant in ("le", "") for one in Challenge.read("adding").published())

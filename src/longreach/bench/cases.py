@@ -38,7 +38,7 @@ class Challenge:
                 can = f"one of {', '.join(usual)}" if usual else "nothing after its name"
                 raise ArgumentError(f"--tasks {text}: {name}: expected {can}, got {option!r}")
             options[option] = value if option == "variant" else _value(value)
-        others = [f"{option}={value}" for option, value in options.items() if option != "variant"]
+        others = [f"{option}={_shown(value)}" for option, value in options.items() if option != "variant"]
         variant = " ".join([options.get("variant", usual.get("variant", "")), *others]).strip()
         return cls(name, variant, tuple(options.items()))
 
@@ -170,3 +170,7 @@ def _value(text: str) -> int | float | bool | str:
         except ValueError:
             continue
     return text
+
+
+def _shown(value: int | float | bool | str) -> str:
+    return str(value) if not isinstance(value, bool) else "yes" if value else "no"

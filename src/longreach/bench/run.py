@@ -12,7 +12,7 @@ from longreach.bench.process import WORK
 from longreach.bench.progress import Progress
 from longreach.bench.results import Results, Row
 from longreach.bench.success import Success, successes
-from longreach.errors import ArgumentError
+from longreach.errors import ArgumentError, RunFolderError
 from longreach.folder import unwritable
 from longreach.tasks import Published
 
@@ -84,7 +84,10 @@ def bench(
         except KeyboardInterrupt:
             complete = False
         except OSError as error:
-            raise unwritable(folder, error) from None
+            raise RunFolderError(
+                f"folder {folder}: expected one that takes another row, got: {error.strerror or error}; make room, and "
+                "give the same command again: what was finished is kept"
+            ) from None
         return _concluded(asked, results, len(cases), complete, folder)
 
 

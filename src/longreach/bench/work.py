@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from longreach.bench.cases import GUESSING, Case
+from longreach.tasks import Task, named
 
 FACTS = "facts.json"
 
@@ -61,13 +62,12 @@ def main() -> None:
 
 def _trained(orders: Orders) -> dict[str, Any]:
     from longreach.errors import NotApplicable
-    from longreach.tasks import named
     from longreach.training.judging import WRONG
     from longreach.training.plan import Settings
     from longreach.training.train import train
     from longreach.training.trouble import Diverged
 
-    task = named(orders.task["name"])(**{key: value for key, value in orders.task.items() if key != "name"})
+    task = _task(orders)
     settings = Settings(
         **{**orders.settings, "remedies": tuple(orders.settings["remedies"])}, accelerator="cpu", devices="1"
     )
@@ -116,10 +116,14 @@ def _planned(folder: Path) -> dict[str, Any]:
     }
 
 
-def _guessed(orders: Orders) -> dict[str, Any]:
-    from longreach.tasks import guess, named
+def _task(orders: Orders) -> Task:
+    return named(orders.task["name"])(**{key: value for key, value in orders.task.items() if key != "name"})
 
-    task = named(orders.task["name"])(**{key: value for key, value in orders.task.items() if key != "name"})
+
+def _guessed(orders: Orders) -> dict[str, Any]:
+    from longreach.tasks import guess
+
+    task = _task(orders)
     found = guess(task, trials=sys.maxsize, seconds=orders.seconds)
     return {
         "outcome": "ended",

@@ -27,7 +27,7 @@ def render(benched: "Benched", *, width: int = 80, color: bool = False, ascii: b
     from rich.console import Console
 
     console = Console(file=io.StringIO(), width=width, force_terminal=color, no_color=not color, highlight=False)
-    for section in benched.sections:
+    for section in (one for one in benched.sections if one.successes):
         _section(console, benched, section)
     _end(console, benched)
     text = "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"  # type: ignore[attr-defined]
@@ -120,8 +120,9 @@ def _published(console: Any, benched: "Benched", section: "Section") -> None:
         _say(console, "published at other lengths", style="bold")
         for told, there in others.items():
             _say(console, f"T = {', '.join(map(str, there))}  {told}", indent=2)
-    console.print()
-    _say(console, _settings(benched, section))
+    if any(row.hidden for row in benched.rows):
+        console.print()
+        _say(console, _settings(benched, section))
 
 
 def _told(one: "Published", section: "Section") -> str:
@@ -144,7 +145,7 @@ def _settings(benched: "Benched", section: "Section") -> str:
     own = [row for row in benched.rows if (row.task, row.variant) == _key(section) and row.hidden]
     cells = dict.fromkeys(f"{row.cell} of {row.hidden} units, step size {row.lr:g}" for row in own)
     batches = " or ".join(str(batch) for batch in sorted({row.batch for row in own if row.batch}))
-    common = f"at most {benched.asked.steps:,} updates of {batches or 'some'} sequences by AdamW"
+    common = f"at most {benched.asked.steps:,} updates of {batches} sequences by AdamW"
     return f"ours: {'; '.join([common, *cells])}. All else may differ too."
 
 
