@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -51,7 +52,7 @@ class Torchs(nn.Module):
             return self.lstm(rows, state)
         borders = [0, *(int(at) for at in resets.any(dim=0).nonzero().flatten() if at), rows.shape[1]]
         outputs = []
-        for start, end in zip(borders, borders[1:], strict=False):
+        for start, end in pairwise(borders):
             keep = (~resets[:, start]).float()[None, :, None]
             output, state = self.lstm(rows[:, start:end], tuple(entry * keep for entry in state))
             outputs.append(output)

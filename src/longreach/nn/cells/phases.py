@@ -14,7 +14,7 @@ DECAY = (0.1, 0.7)  # over one lag: a unit starts with 0.9 to 0.5 of what it hel
 
 
 class Phases(LRU):
-    """An LRU with λ = exp((-exp ν + i θ) / lag): one step of θ turns what is a lag old by as much, however long the lag.
+    """An LRU with λ = exp((-exp ν + i θ) / lag): a step of θ turns what is a lag old by as much, however long the lag.
 
     Jacobian   diag(λ)
     Carries    |λ|ᵏ after k steps: 0.5 to 0.9 after a lag, at the start
