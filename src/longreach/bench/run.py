@@ -63,7 +63,7 @@ def bench(
     folder  where everything is kept; None: one under longreach-runs/ that belongs to this very command. What an earlier
             call has finished there is not run again
     work    what the processes run
-    Leaves  results.parquet, rows/*.json, success.svg, and of each training its folder in runs/
+    Leaves  results.parquet, rows/*.json, success.svg, and of each training its folder in runs/, without checkpoints
     Raises  ArgumentError, RunFolderError, before anything is trained; RunFolderError where the disk is full: what was
             finished is kept
     """

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -82,6 +83,7 @@ def _trained(orders: Orders) -> dict[str, Any]:
             "chance": task.chance,
             **_planned(folder),
         }
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # half of its size, and nobody goes on from them
     wrong = outcome.test[WRONG]
     return {
         "outcome": "ended",

@@ -153,7 +153,9 @@ def _end(console: Any, benched: "Benched") -> None:
     rows = benched.rows
     seconds = [row.seconds for row in rows if row.seconds is not None]
     took = f", {median(seconds):.0f} s each in the median" if seconds else ""
-    _say(console, f"{len(rows)} of {benched.wanted} rows{took}; updates and seconds are medians of solved runs")
+    guessed = "; of guessing, updates are networks drawn" if benched.asked.guess else ""
+    told = f"{took}; updates and seconds are medians of solved runs{guessed}"
+    _say(console, f"{len(rows)} of {benched.wanted} rows{told}")
     if not benched.complete:
         _say(console, "Interrupted: this is what is known so far. The same command goes on from here.")
     console.print(f"kept in {benched.folder}: results.parquet, success.svg", markup=False, soft_wrap=True)
