@@ -1,6 +1,6 @@
 """What training survives: kills at random moments, and batches that are no data.
 
-python benchmarks/trouble.py kills     30 runs that are ended with kill -9 and resumed: is the end the same, bit for bit?
+python benchmarks/trouble.py kills     30 runs ended with kill -9 and resumed: is the end the same, bit for bit?
 python benchmarks/trouble.py batches   20 batches of NaN, Inf or 1e30: how far from the loss of a clean run?
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 PROGRAM = (sys.executable, "-m", "longreach", "train")
 PROCESSES = multiprocessing.get_context("forkserver")
-WORDS = "the cat sat on a mat and ran far away from many dogs".split()
+WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "ran", "far", "away", "from", "many", "dogs"]
 SMALL = ("--hidden", "24", "--checkpoint-every", "0.5")
 
 
@@ -121,6 +121,8 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=600)
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # or runs of several threads would wait for each other
-    PROCESSES.set_forkserver_preload(["longreach.training.train", "longreach.training.text", "longreach.training.task"])
+    PROCESSES.set_forkserver_preload(
+        ["longreach.training.train", "longreach.training.text.problem", "longreach.training.task"]
+    )
     if arguments.what == "kills":
         kills(arguments.times, arguments.steps)

@@ -157,7 +157,7 @@ def generate(
     seed: Annotated[int | None, typer.Option(help="The same seed writes the same; default: another text now.")] = None,
 ) -> None:
     """Write text with a network that `longreach train text` has trained."""
-    from longreach.training.generate import generated, printable
+    from longreach.training.text.generate import generated, printable
 
     for piece in generated(folder, prompt=prompt, length=length, temperature=temperature, seed=seed):
         typer.echo(printable(piece, sys.stdout), nl=False)
@@ -176,8 +176,8 @@ def forecast(
     out: Annotated[Path | None, typer.Option(help="CSV file to write; default: to the terminal.")] = None,
 ) -> None:
     """Forecast what follows after the end of a file, with a network that `longreach train series` has trained."""
-    from longreach.training.forecast import as_csv, charts
-    from longreach.training.forecast import forecast as expected
+    from longreach.training.series.forecast import as_csv, charts
+    from longreach.training.series.forecast import forecast as expected
 
     found = expected(folder, file)
     if plot:

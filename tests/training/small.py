@@ -1,19 +1,25 @@
 """Small trainings for tests of the loop: problems, plans, and ways to end them."""
 
+import importlib
+import os
+import sys
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
 
 from longreach.training import checkpoint
-from longreach.training.loop import Loop
+from longreach.training.kinds import read
+from longreach.training.loop import Interrupted, Loop
 from longreach.training.network import Architecture, Network
 from longreach.training.plan import Plan
 from longreach.training.problem import Problem, Sizes
 from longreach.training.progress import Silent
+from longreach.training.run import write_plan
 from longreach.training.snapshot import resume, snapshot
 from longreach.training.task import TaskProblem
-from longreach.training.text import Text
+from longreach.training.text.problem import Text
+from longreach.training.train import resume as go_on_with
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "ran", "far", "away"]
 
@@ -112,3 +118,33 @@ def assert_same(one: Loop, other: Loop) -> None:
     for mine, others in ((a.shared, b.shared), (a.own[0], b.own[0])):
         assert mine.keys() == others.keys()
         assert [name for name in mine if not torch.equal(mine[name], others[name])] == []
+
+
+def begun(folder: Path, kind: str, source: dict, **own) -> Path:
+    """A run that is planned and was stopped before its first checkpoint; what is measured before a plan takes time."""
+    folder.mkdir()
+    problem = read(kind, source)
+    problem.allowed = None
+    write_plan(folder, kind, source, problem.recipe(), planned(problem, **own))
+    return folder
+
+
+def go_on(folder: Path, death: tuple[str, int, int] | None = None) -> None:
+    """Resume, in a process of its own that ends by a signal at the n-th call of a function: (name, n, signal)."""
+    if death is not None:
+        name, calls, number = death
+        module, _, function = name.rpartition(".")
+        home = importlib.import_module(module)
+        real, left = getattr(home, function), [calls]
+
+        def dying(*given, **options):
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), number)
+            return real(*given, **options)
+
+        setattr(home, function, dying)
+    try:
+        go_on_with(folder, quiet=True, budget=0)
+    except Interrupted as stop:
+        sys.exit(stop.code)

@@ -80,11 +80,11 @@ def test_a_signal_ends_a_run_that_goes_on_where_it_was(problem, tmp_path, number
 
     clean = loop_of(problem, tmp_path / "clean")
     clean.run()
-    with pytest.raises(Interrupted, match=r"at step 8; go on with `longreach train --resume .*stopped`") as stop:
+    with pytest.raises(Interrupted, match=r"at step 7; go on with `longreach train --resume .*stopped`") as stop:
         loop_of(problem, tmp_path / "stopped", Signalling()).run()
     assert stop.value.code == 128 + number
     other = resumed(problem, tmp_path / "stopped")
-    assert other.step == 8
+    assert other.step == 7
     other.run()
     assert_same(clean, other)
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longreach.errors import DataError
-from longreach.training.clock import Clock, calendar
-from longreach.training.panel import Roles, panel
+from longreach.training.series.clock import Clock, calendar
+from longreach.training.series.panel import Roles, panel
 from longreach.training.table import numbers, table
 
 NAN = float("nan")

@@ -59,7 +59,7 @@ class Devices:
             own |= {"devices": self.devices if self.devices == "auto" else int(self.devices)}
         try:
             fabric = Fabric(**own)
-        except (ValueError, TypeError, RuntimeError) as error:
+        except (ValueError, TypeError, RuntimeError, ImportError) as error:
             raise ArgumentError(
                 f"--accelerator {self.accelerator}, --devices {self.devices}: expected devices of this machine, got: "
                 f"{str(error).splitlines()[0]}"

@@ -19,13 +19,13 @@ def _reader(kind: str) -> Any:
         case "task":
             from longreach.training.task import TaskProblem as Kind
         case "text":
-            from longreach.training.text import Text as Kind
+            from longreach.training.text.problem import Text as Kind
         case "series":
-            from longreach.training.series import Series as Kind
+            from longreach.training.series.problem import Series as Kind
         case "classify":
-            from longreach.training.sequences import Sequences as Kind
+            from longreach.training.labelled.problem import Sequences as Kind
         case "music":
-            from longreach.training.music import Music as Kind
+            from longreach.training.music.problem import Music as Kind
         case _:
             raise ArgumentError(f"kind {kind!r}: expected text, series, classify, music or task")
     return Kind

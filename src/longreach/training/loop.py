@@ -79,9 +79,11 @@ class Loop:
                 is_last = self.step == self.plan.updates
                 if is_last or self.step % self.plan.judge_every == 0:
                     self.over = self._judge() or is_last
+                if self.fabric.world_size == 1:
+                    self._signal = asked()  # one that came while it judged is heard at once
                 if self._due or self._signal or self.over:
                     complaint = self._write()
-                    if self._signal and not self.over:
+                    if self._signal:
                         raise Interrupted(self._signal, f" at step {self.step}{self._way_on(complaint)}")
 
     def _update(self, asked: Callable[[], int]) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from longreach.errors import ArgumentError, DataError
-from longreach.training.panel import Panel, Roles
+from longreach.training.series.panel import Panel, Roles
 
 PARTS = ("training", "validation", "test")
 

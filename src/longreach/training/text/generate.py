@@ -11,8 +11,8 @@ from torch import Tensor
 
 from longreach.errors import ArgumentError, RunReadError
 from longreach.nn.cell import State
-from longreach.training.alphabet import Alphabet
 from longreach.training.network import Network
+from longreach.training.text.alphabet import Alphabet
 
 PIECE = 1024  # characters of a prompt read at once: a long one takes no more memory
 

@@ -14,10 +14,10 @@ from longreach.batch import Batch
 from longreach.errors import ArgumentError, DataError, RunReadError
 from longreach.plain import build
 from longreach.report.forecasted import draw
-from longreach.training.panel import Panel, panel
-from longreach.training.series import SHOWN, Question
+from longreach.training.series.panel import Panel, panel
+from longreach.training.series.problem import SHOWN, Question
+from longreach.training.series.windows import Scaling
 from longreach.training.table import Table, table
-from longreach.training.windows import Scaling
 
 
 @dataclass(frozen=True)

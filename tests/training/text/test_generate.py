@@ -11,13 +11,13 @@ from typer.testing import CliRunner
 
 from longreach.cli import app
 from longreach.errors import ArgumentError, RunReadError
-from longreach.training.alphabet import Alphabet
-from longreach.training.generate import PIECE, drawn, generated, printable
 from longreach.training.network import Architecture, Network
 from longreach.training.plan import Plan
 from longreach.training.problem import Shape, Sizes
 from longreach.training.run import write_plan
-from longreach.training.text import Text
+from longreach.training.text.alphabet import Alphabet
+from longreach.training.text.generate import PIECE, drawn, generated, printable
+from longreach.training.text.problem import Text
 
 SYMBOLS = "abcd\n"
 SIZE = len(SYMBOLS) + 1
@@ -144,7 +144,9 @@ def test_without_a_prompt_a_document_begins(run):
 )
 def test_a_prompt_is_read_from_its_last_document_on(run, monkeypatch, prompt, separator, begun):
     seen = []
-    monkeypatch.setattr("longreach.training.generate.drawn", lambda network, prompt, **_: seen.append(prompt) or [0, 1])
+    monkeypatch.setattr(
+        "longreach.training.text.generate.drawn", lambda network, prompt, **_: seen.append(prompt) or [0, 1]
+    )
     assert "".join(generated(run(separator=separator), prompt=prompt, length=1)) == prompt + "a"
     assert seen == [begun]
 

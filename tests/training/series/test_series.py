@@ -16,10 +16,10 @@ from longreach.errors import ArgumentError, DataError
 from longreach.training.judging import judged
 from longreach.training.network import Architecture, Network
 from longreach.training.problem import Sizes
-from longreach.training.seasonal import repeats, season_of
-from longreach.training.series import Series
-from longreach.training.split import cut
-from longreach.training.windows import FLOOR, carried_forward
+from longreach.training.series.problem import Series
+from longreach.training.series.seasonal import repeats, season_of
+from longreach.training.series.split import cut
+from longreach.training.series.windows import FLOOR, carried_forward
 
 NAN = float("nan")
 ETT = Path("../shared/data/ETTh1.csv")

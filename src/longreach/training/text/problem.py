@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from longreach.batch import Batch
 from longreach.errors import ArgumentError, DataError
-from longreach.training.alphabet import Alphabet, Unit
-from longreach.training.characters import CHUNK, Characters, read
-from longreach.training.counts import Counts
 from longreach.training.problem import Advice, Part, Problem, Shape, Sizes
-from longreach.training.stream import Stream, Window
+from longreach.training.text.alphabet import Alphabet, Unit
+from longreach.training.text.characters import CHUNK, Characters, read
+from longreach.training.text.counts import Counts
+from longreach.training.text.stream import Stream, Window
 
 SAMPLE = "sample.txt"
 LEAST = 500  # characters; of fewer, a twentieth is too few to judge by
@@ -185,7 +185,7 @@ class Text(Problem):
 
     def leave(self, folder: Path, answer: Callable[[Batch], Tensor]) -> list[str]:
         """A sample of what the network writes."""
-        from longreach.training.generate import generated
+        from longreach.training.text.generate import generated
 
         sample = folder / SAMPLE
         sample.write_text("".join(generated(folder, length=500, seed=0)) + "\n", encoding="utf-8")

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from longreach.errors import ArgumentError, DataError
 from longreach.training.network import Architecture, Network, detached
 from longreach.training.problem import Shape, Sizes
-from longreach.training.stream import Stream
+from longreach.training.text.stream import Stream
 
 
 def stream_of(length, *starts, ahead=1, marks=()):

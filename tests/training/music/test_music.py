@@ -12,9 +12,9 @@ from torch.testing import assert_close
 
 from longreach.batch import Batch
 from longreach.errors import DataError
-from longreach.training.music import SCORE, Music
+from longreach.training.music.pieces import read
+from longreach.training.music.problem import SCORE, Music
 from longreach.training.network import Architecture, Network
-from longreach.training.pieces import read
 from longreach.training.problem import Sizes
 
 REAL = Path("../shared/data/poly_music")

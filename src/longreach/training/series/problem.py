@@ -13,12 +13,12 @@ from torch import Tensor, tensor
 from longreach.batch import Batch
 from longreach.errors import ArgumentError, DataError
 from longreach.plain import plain
-from longreach.training.panel import Panel, Roles, panel
 from longreach.training.problem import Advice, Part, Problem, Shape, Sizes
-from longreach.training.seasonal import repeats, rules, scored, season_of
-from longreach.training.split import PARTS, check_lengths, check_targets, cut
+from longreach.training.series.panel import Panel, Roles, panel
+from longreach.training.series.seasonal import repeats, rules, scored, season_of
+from longreach.training.series.split import PARTS, check_lengths, check_targets, cut
+from longreach.training.series.windows import Scaling, Windows
 from longreach.training.table import table
-from longreach.training.windows import Scaling, Windows
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 SEASONS, CONTEXT = 7, 512  # seasons that a window looks back, and steps at most
@@ -214,7 +214,7 @@ class Series(Problem):
 
     def leave(self, folder: Path, answer: Callable[[Batch], Tensor]) -> list[str]:
         """forecast.csv: what comes after the end of the file."""
-        from longreach.training.forecast import as_csv, forecast_of
+        from longreach.training.series.forecast import as_csv, forecast_of
 
         try:
             found = forecast_of(self.windows.panel, self.question, self.scaling, answer, "the data")

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from longreach.errors import DataError
-from longreach.training.labelled import Labelled
+from longreach.training.labelled.sequence import Labelled
 
 Places = Int64[np.ndarray, " sequence"]
 FEWEST = 3  # sequences of a label that are enough to learn from, to validate and to test

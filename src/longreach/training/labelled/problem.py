@@ -15,13 +15,14 @@ from torch.nn import functional as F
 
 from longreach.batch import Batch
 from longreach.errors import ArgumentError, DataError
-from longreach.training import labelled_folder, labelled_table
-from longreach.training.confusion import Confusion
-from longreach.training.encoding import encoding_of
-from longreach.training.labelled import Labelled
+from longreach.training.labelled import folder as labelled_folder
+from longreach.training.labelled import table as labelled_table
+from longreach.training.labelled.confusion import Confusion
+from longreach.training.labelled.encoding import encoding_of
+from longreach.training.labelled.sequence import Labelled
+from longreach.training.labelled.splitting import split
 from longreach.training.problem import Advice, Part, Problem, Shape, Sizes
 from longreach.training.side_by_side import drawn, in_order, padded
-from longreach.training.splitting import split
 
 SCORE = "accuracy"
 CONFUSION = "confusion.csv"

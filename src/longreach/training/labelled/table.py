@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from longreach.errors import ArgumentError, DataError
-from longreach.training.labelled import Labelled, part_of
+from longreach.training.labelled.sequence import Labelled, part_of
 from longreach.training.table import MISSING, Table, check_columns, numbers, table
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from longreach.batch import Batch
 from longreach.errors import DataError
-from longreach.training.pieces import Piece, read
+from longreach.training.music.pieces import Piece, read
 from longreach.training.problem import Advice, Part, Problem, Shape, Sizes
 from longreach.training.side_by_side import drawn, in_order, padded
 

@@ -9,12 +9,12 @@ import torch
 
 from longreach.errors import ArgumentError, DataError, RunReadError
 from longreach.report.forecasted import draw
-from longreach.training.forecast import as_csv, charts, forecast
 from longreach.training.memory import prescribe
 from longreach.training.network import Network
 from longreach.training.plan import Settings
 from longreach.training.run import MODEL, write_plan
-from longreach.training.series import Series
+from longreach.training.series.forecast import as_csv, charts, forecast
+from longreach.training.series.problem import Series
 
 
 def random_walk(count, seed=0):

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from longreach.errors import DataError
-from longreach.training.clock import Clock, calendar, clock_of
+from longreach.training.series.clock import Clock, calendar, clock_of
 from longreach.training.table import Table, check_columns, numbers
 
 Rows = Int64[np.ndarray, " row"]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from longreach.errors import DataError
-from longreach.training.labelled import PARTS, Labelled, Numbers, finite, part_of
+from longreach.training.labelled.sequence import PARTS, Labelled, Numbers, finite, part_of
 from longreach.training.table import numbers, table
 
 
@@ -57,7 +57,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _text(file: Path) -> tuple[str, tuple[str, ...]]:
-    from longreach.training.characters import decoded
+    from longreach.training.text.characters import decoded
 
     return "".join(decoded(file, "utf-8-sig")), ()
 

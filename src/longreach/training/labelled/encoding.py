@@ -9,8 +9,8 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from longreach.errors import DataError
-from longreach.training.alphabet import Alphabet
-from longreach.training.labelled import Labelled, Numbers
+from longreach.training.labelled.sequence import Labelled, Numbers
+from longreach.training.text.alphabet import Alphabet
 
 
 @dataclass(frozen=True)

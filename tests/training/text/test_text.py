@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from longreach.errors import ArgumentError, DataError
-from longreach.training import characters as reading
-from longreach.training import text as text_module
-from longreach.training.counts import DELTA
 from longreach.training.problem import Sizes
-from longreach.training.text import Text
+from longreach.training.text import characters as reading
+from longreach.training.text import problem as text_module
+from longreach.training.text.counts import DELTA
+from longreach.training.text.problem import Text
 
 VERSE = "Tyger Tyger, burning bright,\nIn the forests of the night;\n"
 
@@ -219,7 +219,7 @@ def test_the_recipe_is_json_and_the_same_again(write):
 MEASURED = """
 import resource, sys
 from longreach.training.problem import Sizes
-from longreach.training.text import Text
+from longreach.training.text.problem import Text
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

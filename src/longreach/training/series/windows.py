@@ -9,7 +9,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from longreach.batch import Batch
-from longreach.training.panel import Panel
+from longreach.training.series.panel import Panel
 
 FLOOR = 0.05  # of the spread of the training part: a window that hardly moves is not blown up to more than 20 times
 

@@ -15,13 +15,13 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from longreach.errors import ArgumentError, DataError
-from longreach.training.confusion import Confusion
-from longreach.training.encoding import Encoding, encoding_of
-from longreach.training.labelled import Labelled
+from longreach.training.labelled.confusion import Confusion
+from longreach.training.labelled.encoding import Encoding, encoding_of
+from longreach.training.labelled.problem import Sequences
+from longreach.training.labelled.sequence import Labelled
+from longreach.training.labelled.splitting import split
 from longreach.training.network import Architecture, Network
 from longreach.training.problem import Sizes
-from longreach.training.sequences import Sequences
-from longreach.training.splitting import split
 
 SIZES = Sizes(batch=8, window=1, hop=1)
 

@@ -1,0 +1,1 @@
+"""Labelled sequences: which label each has."""

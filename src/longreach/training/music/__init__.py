@@ -1,0 +1,1 @@
+"""Piano rolls: which keys come next."""

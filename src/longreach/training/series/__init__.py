@@ -1,0 +1,1 @@
+"""Measurements over time: how they go on."""

@@ -1,0 +1,1 @@
+"""Texts: what character comes next, and more of the same."""
