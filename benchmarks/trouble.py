@@ -6,6 +6,7 @@ python benchmarks/trouble.py batches   20 batches of NaN, Inf or 1e30: how far f
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -19,6 +20,7 @@ from pathlib import Path
 PROGRAM = (sys.executable, "-m", "longreach", "train")
 PROCESSES = multiprocessing.get_context("forkserver")
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "ran", "far", "away", "from", "many", "dogs"]
+BROKEN = [math.nan, math.inf, -math.inf, 1e30, -1e30]
 SMALL = ("--hidden", "24", "--checkpoint-every", "0.5")
 
 
@@ -97,6 +99,57 @@ def resumed(folder: Path) -> None:
     resume(folder, quiet=True)
 
 
+def batches(times: int, steps: int) -> None:
+    """The same run with and without batches whose inputs and targets are replaced, at random moments."""
+    import torch
+    from lightning_fabric import Fabric
+
+    from longreach.training.loop import Loop
+    from longreach.training.memory import prescribe
+    from longreach.training.network import Network
+    from longreach.training.plan import Settings
+    from longreach.training.progress import Silent
+    from longreach.training.task import TaskProblem
+
+    class Poisoned(TaskProblem):
+        poison: dict[int, float]
+
+        def training(self, sizes):
+            draw = super().training(sizes)
+
+            def batch(number):
+                drawn = draw(number)
+                if number not in self.poison:
+                    return drawn
+                return drawn._replace(
+                    x=torch.full_like(drawn.x, self.poison[number]), y=torch.full_like(drawn.y, self.poison[number])
+                )
+
+            return batch
+
+    def trained(cell: str, poison: dict[int, float]) -> tuple[float, Loop]:
+        problem = Poisoned.read("adding", length=50)
+        problem.poison, problem.allowed = {}, None
+        plan = prescribe(problem, Settings(cell=cell, hidden=32, steps=steps, deep=False))
+        problem.poison = poison
+        torch.manual_seed(0)
+        with tempfile.TemporaryDirectory() as folder:
+            fabric = Fabric(accelerator="cpu", devices=1)
+            loop = Loop(Network(plan.architecture), problem, plan, fabric, Path(folder), Silent())
+            loop.run()
+        return loop.best, loop
+
+    print("| cell | batches | skipped | ways back | validation loss | clean | ratio |\n|---|---|--:|--:|--:|--:|--:|")
+    for cell in ("min-gru", "lstm", "rnn"):
+        clean, _ = trained(cell, {})
+        for name, values in (("nan", [math.nan]), ("inf", [math.inf]), ("1e30", [1e30]), ("all", BROKEN)):
+            chance = random.Random(2)
+            poison = {number: chance.choice(values) for number in chance.sample(range(steps), times)}
+            loss, loop = trained(cell, poison)
+            told = f"{loop.trouble.skipped} | {loop.trouble.returns} | {loss:.5g} | {clean:.5g} | {loss / clean:.4f}"
+            print(f"| {cell} | {times} of {name} | {told} |", flush=True)
+
+
 def reached(folder: Path) -> int:
     """The step of the newest checkpoint."""
     return max((int(path.name) for path in (folder / "checkpoints").glob("[0-9]*")), default=0)
@@ -117,12 +170,14 @@ def difference(one: Path, other: Path) -> list[str]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["kills", "batches"])
-    parser.add_argument("--times", type=int, default=30)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--times", type=int, help="default: 30 kills, 20 batches")
+    parser.add_argument("--steps", type=int, help="default: 600 and 3000")
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # or runs of several threads would wait for each other
     PROCESSES.set_forkserver_preload(
         ["longreach.training.train", "longreach.training.text.problem", "longreach.training.task"]
     )
     if arguments.what == "kills":
-        kills(arguments.times, arguments.steps)
+        kills(arguments.times or 30, arguments.steps or 600)
+    else:
+        batches(arguments.times or 20, arguments.steps or 3000)

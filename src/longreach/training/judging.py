@@ -43,7 +43,8 @@ def judged(network: Network, problem: Problem, batches: Iterable[Batch]) -> dict
     place = next(network.parameters()).device
     network.eval()
     for batch in batches:
-        x, y, asked, resets = (None if part is None else part.to(place) for part in batch)
+        x, y, asked = batch.x.to(place), batch.y.to(place), batch.asked.to(place)
+        resets = None if batch.resets is None else batch.resets.to(place)
         answers, carried = network(x, asked, state, resets)
         state = carried if problem.carries else None
         means.add("loss", problem.loss(answers, y).expand(len(y)))

@@ -134,10 +134,10 @@ def pairs_of(problem: Problem, batch: int, seed: int) -> list[Pairs]:
     """Inputs, and what the best constant answer gets wrong: the gradient of the loss there, less its mean."""
     longest = min(problem.longest, WINDOWS[-1]) if problem.carries else problem.longest
     wanted = max(min(SEQUENCES, NUMBERS // (longest * _width(problem))), 64)
-    wanted = min(wanted, problem.sequences)  # none twice: they would count as independent of each other
+    wanted = int(min(wanted, problem.sequences))  # none twice: they would count as independent of each other
     rows = min(batch, problem.advice().batch, wanted)
     if problem.carries:
-        wanted = min(wanted, max(problem.answers // (rows * longest), 1) * rows)
+        wanted = int(min(wanted, max(problem.answers // (rows * longest), 1) * rows))
     draw = problem.training(Sizes(rows, longest, longest, seed))
     batches: list[Batch] = []
     while sum(len(one.x) for one in batches) < wanted:
