@@ -227,7 +227,10 @@ def treated(network: Network, plan: Plan, batch: Callable[[int], Batch]) -> Opti
             remedy.verb(None)
         elif remedy.moment == "module":
             remedy.verb(network)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=plan.lr, weight_decay=plan.weight_decay)
+    matrices = [own for own in network.parameters() if own.dim() >= 2]
+    others = [own for own in network.parameters() if own.dim() < 2]  # where a unit works, which no decay should move
+    groups = [{"params": matrices, "weight_decay": plan.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=plan.lr)
     for remedy in remedies:
         if remedy.moment == "optimizer":
             remedy.verb(optimizer)

@@ -77,7 +77,7 @@ def prescribe(problem: Problem, settings: Settings) -> Plan:
         warmup=max(1, min(100, updates // 20)),
         judge_every=max(advice.judge_every, updates // advice.judgements),
         patience=settings.patience or advice.patience,
-        clip=settings.clip,
+        clip=advice.clip if settings.clip is None else settings.clip,
         remedies=settings.remedies,
         checkpoint_every=settings.checkpoint_every,
         machine=settings.machine,

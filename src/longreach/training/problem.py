@@ -59,6 +59,7 @@ class Advice:
     hidden   width of the network; None: by the number of answers to learn from
     cell     known to learn such data best; None: by how far back the data have to be remembered
     lag      steps that the cell starts to remember; None: as far as is needed
+    clip     longest gradient; None: told by the run's own norms
     judge_every, judgements   updates between two judgements, at least; judgements in all, at most
     """
 
@@ -71,6 +72,7 @@ class Advice:
     layers: int = 1
     dropout: float = 0.0
     weight_decay: float = 0.0
+    clip: float | None = None
     patience: int = 10
     judgements: int = 50
     judge_every: int = 1
