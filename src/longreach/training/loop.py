@@ -63,6 +63,8 @@ class Loop:
         torch.manual_seed(plan.sizes.seed + 1000 * plan.sizes.rank)  # each process drops others
         self.parameters = [own for group in self.optimizer.param_groups for own in group["params"]]
         self._network, self._optimizer = fabric.setup(network, self.optimizer)
+        if fabric.world_size == 1 and plan.machine.precision == "32-true":  # nothing for Fabric to do but to take time
+            self._network, self._optimizer = network, self.optimizer
         self._hop = plan.sizes.hop if problem.carries and plan.sizes.hop < plan.sizes.window else None
         self.trouble = Trouble(plan.clip)
         self.step, self.state, self.best, self.waited, self.over = 0, None, inf, 0, False
