@@ -224,10 +224,7 @@ def test_training_goes_on_where_the_disk_takes_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     loop.run()
-    assert told.sentences == [
-        f"no checkpoint could be written at step {step}: No space left on device; training goes on"
-        for step in range(3, 9)
-    ]
+    assert told.sentences == ["no checkpoint could be written at step 3: No space left on device; training goes on"]
     assert_same(clean, loop)
     assert (loop.folder / "model.safetensors").read_bytes() == (clean.folder / "model.safetensors").read_bytes()
 

@@ -72,6 +72,7 @@ class Loop:
         self.sound = snapshot(self)
         self._written, self._due, self._signal = time.monotonic(), False, 0
         self._model: bytes | None = None  # what the disk would not take
+        self._complaint: str | None = None  # of the disk, at the latest checkpoint
 
     def run(self) -> None:
         """Train to the end. Raises Interrupted where a signal asks for it, Diverged where training breaks for good."""
@@ -195,9 +196,9 @@ class Loop:
                     checkpoint.write(self.folder, kept)
             except OSError as error:
                 complaint = error.strerror or str(error)
-        if complaint is not None:
+        if complaint is not None and complaint != self._complaint:
             self.told.said(f"no checkpoint could be written at step {self.step}: {complaint}; training goes on")
-        self._written = time.monotonic()
+        self._written, self._complaint = time.monotonic(), complaint
         return complaint
 
     def _way_on(self, complaint: str | None) -> str:
