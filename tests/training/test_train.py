@@ -50,7 +50,7 @@ DEATHS = [
     ("longreach.training.checkpoint._flush", 2, signal.SIGKILL),
     ("longreach.training.loop.checkpointed", 2, signal.SIGINT),
     ("longreach.training.loop.judged", 1, signal.SIGTERM),
-    ("longreach.training.train.judged", 1, signal.SIGKILL),  # when all was learned
+    ("longreach.training.outcome.judged", 1, signal.SIGKILL),  # when all was learned
 ]
 
 

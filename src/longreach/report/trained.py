@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from longreach.report.words import safe
 
 if TYPE_CHECKING:
-    from longreach.training.train import Outcome
+    from longreach.training.outcome import Outcome
 
 
 def render(outcome: "Outcome") -> str:

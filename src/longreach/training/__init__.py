@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from longreach.batch import Batch
+    from longreach.training.outcome import Outcome
     from longreach.training.plan import Settings
     from longreach.training.problem import Advice, Problem, Shape, Sizes
     from longreach.training.run import load
-    from longreach.training.train import Outcome
 
 __all__ = ["Advice", "Batch", "Outcome", "Problem", "Settings", "Shape", "Sizes", "load"]
 
 _HOMES = {
     "Advice": "longreach.training.problem",
     "Batch": "longreach.batch",
-    "Outcome": "longreach.training.train",
+    "Outcome": "longreach.training.outcome",
     "Problem": "longreach.training.problem",
     "Settings": "longreach.training.plan",
     "Shape": "longreach.training.problem",
