@@ -371,3 +371,14 @@ def test_a_network_learns_what_is_known_ahead(tmp_path):
     scores = judged(network, problem, problem.held_out("test", Sizes(32, 14, 14)))
     assert scores["MSE"] < 0.25 * problem.naive("test")["MSE"]  # noise: 0.01; the mean of all values: 0.5 of naive
     assert 0.6 < scores["coverage 80 %"] < 0.95
+
+
+@pytest.mark.parametrize("times", [{}, {"time": range(0, 3000, 10)}])
+def test_steps_may_be_counted_where_there_are_no_times(tmp_path, times):
+    dated = Series.read(table(tmp_path, x=noise(300)), target=["x"], horizon=4, context=10)
+    polars.DataFrame({**times, "x": noise(300)}).write_parquet(tmp_path / "counted.parquet")
+    file, time = tmp_path / "counted.parquet", next(iter(times), None)
+    counted = Series.read(file, target=["x"], horizon=4, context=10, time=time)
+    assert dated.question.cycles == counted.question.cycles == ()
+    sizes = Sizes(batch=3, window=14, hop=14)
+    assert told(counted.training(sizes)(0)) == told(dated.training(sizes)(0))

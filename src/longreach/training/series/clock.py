@@ -160,6 +160,8 @@ def calendar(times: Times, cycles: tuple[str, ...]) -> Float32[np.ndarray, "step
 
     day    from midnight; week: from Monday; year: from 1 January
     """
+    if not cycles:  # of steps that are only counted, too: they have no hours to ask for
+        return np.zeros((len(times), 0), dtype=np.float32)
     seconds = (times.dt.hour().cast(int) * 3600 + times.dt.minute().cast(int) * 60 + times.dt.second()).to_numpy()
     day = seconds / 86_400
     passed = {
@@ -169,4 +171,4 @@ def calendar(times: Times, cycles: tuple[str, ...]) -> Float32[np.ndarray, "step
     }
     angles = [2 * np.pi * passed[name] / CYCLES[name] for name in cycles]
     features = [wave(angle) for angle in angles for wave in (np.sin, np.cos)]
-    return np.stack(features, axis=1).astype(np.float32) if features else np.zeros((len(times), 0), dtype=np.float32)
+    return np.stack(features, axis=1).astype(np.float32)
