@@ -25,12 +25,17 @@ class Means:
         self._counts[name] = self._counts.get(name, 0) + values.numel()
 
     def taken(self) -> dict[str, float]:
-        """The mean under each name, over all processes."""
-        names = list(self._sums)
-        table = torch.tensor([[self._sums[name], float(self._counts[name])] for name in names], dtype=torch.float64)
-        if torch.distributed.is_available() and torch.distributed.is_initialized() and names:
-            torch.distributed.all_reduce(table)
-        return {name: (total / max(count, 1)).item() for name, (total, count) in zip(names, table, strict=True)}
+        """The mean under each name, over all processes, some of which may have been shown nothing."""
+        everybody = [(self._sums, self._counts)]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            everybody *= torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(everybody, (self._sums, self._counts))
+        names = dict.fromkeys(name for sums, _ in everybody for name in sums)
+        return {
+            name: sum(sums.get(name, 0.0) for sums, _ in everybody)
+            / max(sum(counts.get(name, 0) for _, counts in everybody), 1)
+            for name in names
+        }
 
 
 @torch.no_grad()
