@@ -26,12 +26,13 @@ class TaskProblem(Problem):
 
     beyond         lengths that the trained network is tried at besides, on 1,000 to 10,000 sequences each
     keep_training  to the last update; else training ends when the task is solved
+    Raises         ArgumentError for a length that the task cannot have
     """
 
     kind = "task"
 
     def __init__(self, task: Task, *, beyond: Sequence[int] = (), keep_training: bool = False):
-        self.task, self.beyond = task, tuple(beyond)
+        self.task, self.beyond = task, {length: replace(task, **self._at(task, length)) for length in beyond}
         self.keep_training = keep_training
         self.allowed = None if keep_training else task.allowed / 2  # so that the test, on other sequences, agrees
 
@@ -99,10 +100,9 @@ class TaskProblem(Problem):
     def leave(self, folder: Path, answer: Callable[[Batch], Tensor]) -> list[str]:
         """What share of the sequences is wrong at other lengths: beyond.csv."""
         rows: list[tuple[int, float, int]] = []
-        for length in self.beyond:
-            other = replace(self.task, **self._at(length))
+        for length, other in self.beyond.items():
             wrong = total = 0
-            sequences = min(JUDGED["test"], max(LEAST_BEYOND, STEPS_BEYOND // length))
+            sequences = min(JUDGED["test"], max(LEAST_BEYOND, STEPS_BEYOND // max(length, 1)))
             for number in range(sequences // PIECE):
                 batch = other.draw(PIECE, _generator(length, "test", number, 0))
                 wrong += int(other.wrong(answer(batch), batch).sum())
@@ -114,9 +114,10 @@ class TaskProblem(Problem):
             csv.writer(file).writerows([("length", "wrong sequences", "sequences"), *rows])
         return [f"at length {length}: {share:.2%} of {count} sequences wrong" for length, share, count in rows]
 
-    def _at(self, length: int) -> dict[str, Any]:
+    @staticmethod
+    def _at(task: Task, length: int) -> dict[str, Any]:
         """The fields of the task at one length alone."""
-        ranges = {"longest": None} if any(own.name == "longest" for own in fields(self.task)) else {}
+        ranges = {"longest": None} if any(own.name == "longest" for own in fields(task)) else {}
         return {"length": length, **ranges}
 
 
