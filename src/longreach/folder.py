@@ -56,6 +56,7 @@ class Claim:
             claim._lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
             fcntl.flock(claim._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            os.close(claim._lock)
             raise _taken(folder, "another run is writing there right now") from None
         except OSError as error:
             if error.errno not in NO_LOCKS:
