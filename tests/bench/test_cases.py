@@ -21,6 +21,12 @@ def test_every_combination_comes_once_and_the_first_seed_of_everything_first():
     assert [case.length for case in cases[:8]] == [10] * 4 + [20] * 4
 
 
+def test_what_is_usual_may_be_said_or_not_and_is_the_same_case():
+    tasks = "adding,adding:le,adding:variant=le,temporal-order:pascanu,temporal-order,delayed-xor:delay=10,delayed-xor"
+    cases = [*asked(tasks=tasks, lengths="100").cases()]
+    assert [case.challenge.name for case in cases] == ["adding", "temporal-order", "delayed-xor"]
+
+
 def test_guessing_comes_once_a_task_and_length_whatever_the_seeds():
     cases = [case for case in asked(lengths="10,20", seeds=3, guess=2.5).cases() if case.course.cell == GUESSING]
     assert [(case.length, case.seconds) for case in cases] == [(10, 2.5), (20, 2.5)]

@@ -38,6 +38,7 @@ class Challenge:
                 can = f"one of {', '.join(usual)}" if usual else "nothing after its name"
                 raise ArgumentError(f"--tasks {text}: {name}: expected {can}, got {option!r}")
             options[option] = value if option == "variant" else _value(value)
+        options = {option: value for option, value in options.items() if value != usual[option]}
         others = [f"{option}={_shown(value)}" for option, value in options.items() if option != "variant"]
         variant = " ".join([options.get("variant", usual.get("variant", "")), *others]).strip()
         return cls(name, variant, tuple(options.items()))
