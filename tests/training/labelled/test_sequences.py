@@ -151,6 +151,14 @@ def test_a_column_or_folders_may_say_what_is_tested(tmp_path):
     assert {part: len(places) for part, places in problem.parts.items()} == {"training": 10, "validation": 2, "test": 4}
 
 
+def test_an_empty_part_is_no_part(tmp_path):
+    parts = ["train", "", "train", "train", "test", "test", "val", "val"]
+    columns = {"said": [*"abababab"], "label": [*"xyxyxyxy"], "part": parts}
+    polars.DataFrame(columns).write_parquet(tmp_path / "texts.parquet")
+    with pytest.raises(DataError, match=r"row 2: column 'part': expected one of train, .*, got ''"):
+        Sequences.read(tmp_path / "texts.parquet", text="said", split_column="part")
+
+
 def test_scaling_is_fitted_on_the_training_part_alone():
     data = in_memory(waves(10))
     training = np.arange(6)

@@ -60,7 +60,7 @@ def _texts(frame: Table, where: str, text: str, label: str, split: str | None) -
     found, parts = Labelled(), frame[split].cast(polars.String) if split else [None] * len(frame)
     for row, (line, name, part) in enumerate(zip(frame[text], frame[label].cast(polars.String), parts, strict=True)):
         place = f"{where}: row {row + 1}"
-        found.add(line, name, place, part_of(part, f"{place}: column {split!r}") if part else None)
+        found.add(line, name, place, part_of(part, f"{place}: column {split!r}") if part is not None else None)
     return found
 
 
