@@ -294,6 +294,14 @@ def test_other_data_have_another_recipe(tmp_path):
     assert json.dumps(problem.recipe()) == json.dumps(same.recipe()) != json.dumps(other.recipe())
 
 
+def test_other_labels_have_another_recipe():
+    labels, rows = zip(*waves(12), strict=True)
+    parts = {"training": np.arange(6), "validation": np.arange(6, 9), "test": np.arange(9, 12)}
+    one = Sequences(in_memory([*zip(labels, rows, strict=True)]), parts).recipe()
+    for other in ((labels[1], labels[0], *labels[2:]), (*labels[:10], labels[11], labels[10])):
+        assert Sequences(in_memory([*zip(other, rows, strict=True)]), parts).recipe() != one
+
+
 def test_unequal_labels_are_told(tmp_path):
     many = [("often", sequence) for _, sequence in waves(30)] + [("seldom", sequence) for _, sequence in waves(5)]
     many.append(("once", waves(1)[0][1]))

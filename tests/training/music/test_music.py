@@ -93,6 +93,13 @@ def test_an_epoch_asks_for_every_answer_once():
     assert problem.longest == max(draw(number).x.shape[1] for number in (0, 1)) == 8
 
 
+@pytest.mark.parametrize("part", ["training", "validation", "test"])
+def test_other_pieces_have_another_recipe(part):
+    own, other = music(), music()
+    other.pieces[part][0][0, 0] ^= 1
+    assert own.recipe() == music().recipe() != other.recipe()
+
+
 def test_naive_is_the_constant_answer_of_each_keys_frequency():
     problem = music()
     begun = np.concatenate([roll[1:] for roll in problem.pieces["training"]])

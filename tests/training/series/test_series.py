@@ -336,6 +336,16 @@ def test_what_is_said_of_data_that_teach_nothing(tmp_path, columns, said):
         Series.read(table(tmp_path, **columns), target=["x"], horizon=10)
 
 
+@pytest.mark.parametrize("row", [0, 220, 299])
+def test_other_data_have_another_recipe(tmp_path, row):
+    recipes = []
+    for change in (0.0, 0.0, 1.0):
+        x = noise(300)
+        x[row] += change
+        recipes.append(Series.read(table(tmp_path, x=x), target=["x"], horizon=4, context=10).recipe())
+    assert recipes[0] == recipes[1] != recipes[2]
+
+
 def test_a_recipe_is_json(problem):
     recipe = problem.recipe()
     assert json.loads(json.dumps(recipe)) == recipe

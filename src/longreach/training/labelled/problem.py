@@ -167,12 +167,14 @@ class Sequences(Problem):
         }
 
     def recipe(self) -> dict[str, Any]:
-        """Labels, and how a sequence is read; a checksum of what was learned from."""
+        """Labels, and how a sequence is read; a checksum of all sequences, their labels and their parts."""
         checksum = 0
-        for place in self.parts["training"]:
-            one = self.data.sequences[place]
-            content = one.encode("utf-8", "surrogatepass") if isinstance(one, str) else one.tobytes()
-            checksum = zlib.crc32(content, checksum)
+        for part, places in self.parts.items():
+            for place in places:
+                one = self.data.sequences[place]
+                content = one.encode("utf-8", "surrogatepass") if isinstance(one, str) else one.tobytes()
+                told = f"{part} {self.data.labels[place]} {len(one)} "
+                checksum = zlib.crc32(told.encode("utf-8", "surrogatepass") + content, checksum)
         return {"labels": list(self.labels), "encoding": self.encoding.recipe(), "checksum": checksum}
 
     def leave(self, folder: Path, answer: Callable[[Batch], Tensor]) -> list[str]:

@@ -6,6 +6,7 @@ ICML, evaluation notes on the data's page; Bai, Kolter & Koltun 2018, arXiv 1803
 They differ in a piece's first step: the former predicts it too, from nothing; the latter begins with the second.
 """
 
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -79,9 +80,7 @@ class Music(Problem):
         batch = 4
         updates = int(np.clip(EPOCHS * len(self.pieces["training"]) / batch, 500, 5200))
         # a gradient held to 1 is cut at nearly every step: a piece full of rare chords counts no more than another
-        return Advice(
-            batch, updates, lr=1e-2, hidden=200, cell="lstm", lag=4, dropout=0.6, weight_decay=0.1, clip=1.0
-        )
+        return Advice(batch, updates, lr=1e-2, hidden=200, cell="lstm", lag=4, dropout=0.6, weight_decay=0.1, clip=1.0)
 
     def training(self, sizes: Sizes) -> Callable[[int], Batch]:
         """Whole pieces, those of about one length together."""
@@ -123,8 +122,12 @@ class Music(Problem):
         return np.sum([roll.sum(0, dtype=np.float64) for roll in asked], axis=0), sum(len(roll) for roll in asked)
 
     def recipe(self) -> dict[str, Any]:
-        """Number of keys, and whether pieces are begun with zeros."""
-        return {"keys": self.keys, "first_step": self.first_step}
+        """Number of keys, and whether pieces are begun with zeros; a checksum of all pieces."""
+        checksum = 0
+        for part, rolls in self.pieces.items():
+            for roll in rolls:
+                checksum = zlib.crc32(f"{part} {len(roll)} ".encode() + roll.tobytes(), checksum)
+        return {"keys": self.keys, "first_step": self.first_step, "checksum": checksum}
 
 
 def _nll(answer: Float[Tensor, "answer key"], y: Float[Tensor, "answer key"]) -> Float[Tensor, " answer"]:

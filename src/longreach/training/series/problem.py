@@ -1,5 +1,6 @@
 """Series of measurements: what comes within the next steps, with intervals."""
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -204,11 +205,14 @@ class Series(Problem):
         return told
 
     def recipe(self) -> dict[str, Any]:
-        """The question, the scaling, and where the data are."""
+        """The question, the scaling, and where the data are; a checksum of all that they hold."""
+        own = self.windows.panel
+        held = (own.begins, own.times.to_physical().to_numpy(), own.measured, own.known, own.static)
         found = {
-            "every": str(self.windows.panel.clock),
+            "every": str(own.clock),
             "question": plain(self.question),
             "scaling": plain(self.scaling),
+            "checksum": zlib.crc32(b"".join(part.tobytes() for part in held), zlib.crc32(repr(own.names).encode())),
         }
         return {"kind": self.kind, **found, **self._source}
 
