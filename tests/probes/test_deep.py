@@ -248,3 +248,14 @@ def test_it_draws_nothing_from_the_global_generator():
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     deep_test([delayed_xor(np.random.default_rng(0), 60, 10, 2, 5)])
     assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+
+
+def test_lags_that_only_a_few_sequences_reach_are_no_division_by_zero():
+    rng, lengths = np.random.default_rng(0), np.arange(12, 54)
+    x = rng.standard_normal((42, 53, 2)) * (np.arange(53) < lengths[:, None])[:, :, None]
+    g = np.zeros((42, 53, 2))
+    g[np.arange(42), lengths - 1] = rng.standard_normal((42, 2))
+    found = deep_test([pairs(x, g, lengths)])
+    assert found is not None
+    assert found.need.lag is None
+    assert 0 < found.need.detectable <= 1

@@ -268,6 +268,7 @@ def _power(
     scale = np.maximum(values[1:].var(axis=0), 1e-12) / (2 * mean)
     squares = np.square(products, dtype=np.float64)
     kurtosis = np.square(squares).mean(axis=(0, 1)) / np.maximum(squares.mean(axis=(0, 1)), 1e-12) ** 2
+    kurtosis = np.maximum(kurtosis, 1.0)  # of whatever varies; where nothing does, 0 / 0 came out as 0
     share = np.minimum(SHARES[:, None] / np.maximum(left, 1e-12), 1.0)
     shift = rows * share / (1 + (kurtosis - 1) * share)
     bar = np.maximum(candidates.bar[candidates.cell], 1e-12)
