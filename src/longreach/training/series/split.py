@@ -53,7 +53,8 @@ def cut(length: int, split: str, where: str) -> list[int]:
         raise ArgumentError(
             f"--split: expected two or three shares as 0.6,0.2 or numbers of steps as 8640,2880,2880, got {split!r}"
         )
-    fits = sum(given) <= (1 if shares else length) and (len(given) == 3 or sum(given) < (1 if shares else length))
+    whole = 1 + 1e-9 if shares else length  # 0.33, 0.56 and 0.11 add up to a little more than 1
+    fits = sum(given) <= whole and (len(given) == 3 or sum(given) < (1 if shares else length))
     if not fits:
         raise ArgumentError(
             f"--split: expected parts that fit into the {length} steps of {where}, got {split}"
