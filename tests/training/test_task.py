@@ -50,5 +50,7 @@ def test_other_lengths_are_tried_with_the_share_of_wrong_sequences(tmp_path):
 
 
 def test_a_length_that_the_task_cannot_have_is_refused_before_training():
-    with pytest.raises(ArgumentError, match="adding: length: expected at least 2 steps in variant le, got 1"):
+    with pytest.raises(
+        ArgumentError, match="--beyond 1: adding: length: expected at least 2 steps in variant le, got 1"
+    ):
         TaskProblem.read("adding", length=10, beyond=[100, 1])

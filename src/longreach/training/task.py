@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from longreach.batch import Batch
+from longreach.errors import ArgumentError
 from longreach.tasks.task import Task
 from longreach.training.problem import Advice, Part, Problem, Shape, Sizes
 
@@ -32,7 +33,7 @@ class TaskProblem(Problem):
     kind = "task"
 
     def __init__(self, task: Task, *, beyond: Sequence[int] = (), keep_training: bool = False):
-        self.task, self.beyond = task, {length: replace(task, **self._at(task, length)) for length in beyond}
+        self.task, self.beyond = task, {length: _at(task, length) for length in beyond}
         self.keep_training = keep_training
         self.allowed = None if keep_training else task.allowed / 2  # so that the test, on other sequences, agrees
 
@@ -114,11 +115,14 @@ class TaskProblem(Problem):
             csv.writer(file).writerows([("length", "wrong sequences", "sequences"), *rows])
         return [f"at length {length}: {share:.2%} of {count} sequences wrong" for length, share, count in rows]
 
-    @staticmethod
-    def _at(task: Task, length: int) -> dict[str, Any]:
-        """The fields of the task at one length alone."""
-        ranges = {"longest": None} if any(own.name == "longest" for own in fields(task)) else {}
-        return {"length": length, **ranges}
+
+def _at(task: Task, length: int) -> Task:
+    """The task at one length alone. Raises ArgumentError where it cannot have it."""
+    ranges = {"longest": None} if any(own.name == "longest" for own in fields(task)) else {}
+    try:
+        return replace(task, length=length, **ranges)
+    except ArgumentError as error:
+        raise ArgumentError(f"--beyond {length}: {error}") from None
 
 
 def _generator(seed: int, part: str, number: int, rank: int) -> torch.Generator:
