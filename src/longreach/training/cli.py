@@ -13,7 +13,9 @@ from longreach.errors import ArgumentError
 app = typer.Typer(no_args_is_help=False, invoke_without_command=True)
 
 SHARED: dict[str, Any] = {
-    "cell": Annotated[str | None, typer.Option(help="lstm, gru, min-gru, linear-recurrent, rnn, lem, orthogonal.")],
+    "cell": Annotated[
+        str | None, typer.Option(help="lstm, gru, min-gru, phases, linear-recurrent, rnn, lem, orthogonal; or A+B.")
+    ],
     "hidden": Annotated[int | None, typer.Option(help="Units of a layer.")],
     "layers": Annotated[int | None, typer.Option(help="Layers, one above the other.")],
     "lag": Annotated[int | None, typer.Option(help="Steps that the cell starts to remember.")],
@@ -35,7 +37,7 @@ SHARED: dict[str, Any] = {
     "strategy": Annotated[str, typer.Option(help="ddp: each device has the whole network.")],
     "budget": Annotated[float, typer.Option(help="Share of the wall time that watching may take; 0: none watches.")],
     "run_dir": Annotated[Path | None, typer.Option(help="New or empty folder; default: one under longreach-runs/.")],
-    "quiet": Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")],
+    "quiet": Annotated[bool, typer.Option("--quiet", help="Say nothing on the way to the figures.")],
 }
 DEFAULTS = {
     "remedies": "",
@@ -106,7 +108,7 @@ def root(
     context: typer.Context,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")] = None,
     budget: Annotated[float, typer.Option(help="Share of the wall time that watching may take.")] = 0.02,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing on the way to the figures.")] = False,
 ) -> None:
     """Train a network on your own data, with as long a memory as they need."""
     if context.invoked_subcommand is not None:
@@ -125,7 +127,7 @@ def task(
     length: Annotated[int | None, typer.Option(help="T of the source; default: 100, or as published.")] = None,
     variant: Annotated[str | None, typer.Option(help="Where the literature knows several.")] = None,
     longest: Annotated[int | None, typer.Option(help="Lengths up to this, drawn at random for each batch.")] = None,
-    folder: Annotated[str | None, typer.Option(help="digits: where the files of MNIST lie.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="digits: where the files of MNIST lie.")] = None,
     permuted: Annotated[
         bool, typer.Option("--permuted", help="digits: the pixels in the published random order.")
     ] = False,
@@ -141,7 +143,8 @@ def task(
 
         typer.echo(render(), nl=False)
         raise typer.Exit
-    options = {"length": length, "variant": variant, "longest": longest, "folder": folder, "permuted": permuted or None}
+    files = None if folder is None else str(folder.absolute())
+    options = {"length": length, "variant": variant, "longest": longest, "folder": files, "permuted": permuted or None}
     options |= dict(map(_field, field or ()))
     source = {"name": name} | {key: value for key, value in options.items() if value is not None}
     return source | {"beyond": _lengths(beyond), "keep_training": keep_training}
