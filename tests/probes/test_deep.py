@@ -257,5 +257,4 @@ def test_lags_that_only_a_few_sequences_reach_are_no_division_by_zero():
     g[np.arange(42), lengths - 1] = rng.standard_normal((42, 2))
     found = deep_test([pairs(x, g, lengths)])
     assert found is not None
-    assert found.need.lag is None
-    assert 0 < found.need.detectable <= 1
+    assert np.isfinite([found.need.detectable, *found.need.strength]).all()
