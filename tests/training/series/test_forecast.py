@@ -200,3 +200,14 @@ CHART = """\
          └┴───────────────────────┴──────────┴
          Mon                     Thu       Fri
 """
+
+
+@pytest.mark.parametrize(("offset", "begins"), [("", "2020-01-09 08:00:00"), ("+02:00", "2020-01-09 06:00:00+00:00")])
+def test_times_of_a_zone_are_written_with_it(tmp_path, offset, begins):
+    times = [f"{time:%Y-%m-%dT%H:%M:%S}{offset}" for time in hourly(200)]
+    polars.DataFrame({"time": times, "x": random_walk(200)}).write_csv(tmp_path / "zoned.csv")
+    problem = Series.read(tmp_path / "zoned.csv", target=["x"], horizon=5, context=12)
+    folder, _ = trained(tmp_path, problem)
+    first = as_csv(forecast(folder).expected).splitlines()[1]
+    assert first.split(",")[0] == begins
+    assert datetime.fromisoformat(begins) == datetime.fromisoformat(times[-1]) + timedelta(hours=1)

@@ -35,11 +35,15 @@ class Forecast:
 
 
 def as_csv(expected: Table, file: Path | None = None) -> str:
-    """A forecast as CSV, to a file too; numbers with six digits. Raises ArgumentError where that cannot be written."""
+    """A forecast as CSV, to a file too: numbers with six digits, times with their zone where they have one.
+
+    Raises  ArgumentError where that cannot be written
+    """
     import polars
 
     short = expected.with_columns(polars.selectors.float().round_sig_figs(6))
-    text = short.write_csv(datetime_format="%Y-%m-%d %H:%M:%S")
+    zone = "%:z" if any(getattr(kind, "time_zone", None) for kind in expected.dtypes) else ""
+    text = short.write_csv(datetime_format=f"%Y-%m-%d %H:%M:%S{zone}")
     if file is not None:
         try:
             file.write_text(text, encoding="utf-8")
