@@ -126,6 +126,7 @@ def test_rows_are_counted_where_there_are_no_times(tmp_path):
     [
         ("", {}, "expected a table, got an empty file"),
         ("time,x\n", {}, "expected a line of names and lines of entries, got one line: time, x"),
+        ("time,\x1b[31mx\n", {}, r"entries, got one line: time, \\x1b\[31mx"),
         ("x\n1\ntwo\n", {}, r"column 'x', row 2: expected a number, got 'two'"),
         ("x\n1\ninf\n", {}, r"column 'x', row 2: expected a finite number, got inf"),
         ("y,z\n1,2\n", {}, r"--target: expected columns of y, z; got 'x'"),

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from longreach.errors import DataError
+from longreach.report.words import safe
 
 Table = Any  # of polars, which is read in only where there is one
 
@@ -40,7 +41,7 @@ def table(file: Path, *, has_header: bool = True, missing: Sequence[str] = MISSI
 
 
 def _lines(found: Table) -> str:
-    return f"one line: {', '.join(map(str, found.columns))}" if found.columns else "no columns"
+    return f"one line: {safe(', '.join(found.columns), 80)}" if found.columns else "no columns"
 
 
 def check_columns(found: Table, names: Sequence[str], option: str, where: str) -> None:
