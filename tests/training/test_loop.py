@@ -99,7 +99,7 @@ def test_a_run_that_was_over_is_over(problem, tmp_path):
 
 
 def test_patience_ends_a_run_as_early_in_two_legs_as_in_one(tmp_path):
-    own = {"updates": 40, "judge_every": 2, "patience": 2, "lr": 0.0}  # nothing is learned: the first judgement stays
+    own = {"updates": 40, "judge_every": 2, "patience": 3, "lr": 0.0}  # nothing is learned: the first judgement stays
     clean = loop_of(adding(), tmp_path / "clean", **own)
     clean.run()
     assert clean.step == 2 * (1 + 3)

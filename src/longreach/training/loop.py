@@ -158,7 +158,7 @@ class Loop:
         else:
             self.waited += 1
         allowed = self.problem.allowed
-        return self.waited > self.plan.patience or (allowed is not None and scores.get(WRONG, inf) < allowed)
+        return self.waited >= self.plan.patience or (allowed is not None and scores.get(WRONG, inf) < allowed)
 
     def _keep(self) -> None:
         """The network as it is: what will be used if no better one comes."""

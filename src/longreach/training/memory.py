@@ -28,6 +28,7 @@ NEAR, ONCE, OFTEN = "lstm", "min-gru", "min-gru+phases"
 WINDOWS = (128, 256, 512)  # steps; a stream is cut into windows of one of these
 NARROWEST = 64  # units that the reach is measured with
 WIDTHS = (32, 64, 128, 256, 512)
+WARMUP = 10  # updates; after 100 of them an LSTM learned Nottingham's tunes less well, throughout
 WEIGHTS_PER_ANSWER = 1.5  # at most; more are learned by heart
 
 
@@ -74,7 +75,7 @@ def prescribe(problem: Problem, settings: Settings) -> Plan:
         lr=settings.lr or advice.lr or min(one.lr for one in choices(architecture.cell)),
         weight_decay=advice.weight_decay if settings.weight_decay is None else settings.weight_decay,
         updates=updates,
-        warmup=max(1, min(100, updates // 20)),
+        warmup=max(1, min(WARMUP, updates // 20)),
         judge_every=max(advice.judge_every, updates // advice.judgements),
         patience=settings.patience or advice.patience,
         clip=advice.clip if settings.clip is None else settings.clip,
@@ -115,7 +116,8 @@ def needed(problem: Problem, batch: int, settings: Settings) -> Needed:
     if need.lag is not None or double:
         lag, which = max((single, "an input"), (double, "two inputs together"))
         told = f"the data need {lag} of {whole} steps, of {which}"
-        return Needed(lag, _is_far(need, deep), f"{told}; less than {need.detectable:.1%} of the error may hide beyond")
+        hidden = f"; less than {need.detectable:.1%} of the error may hide beyond" if need.detectable < 1 else ""
+        return Needed(lag, _is_far(need, deep), told + hidden)
     told = f"no need of memory was found, and a share of {need.detectable:.1%} of the error would have been seen"
     if need.detectable > BLIND and not problem.carries:
         return Needed(whole, True, f"{told}: that is not enough to tell, so all {whole} steps are kept in reach")

@@ -148,8 +148,8 @@ def _stack(one: Choice, width: int, parts: int, architecture: Architecture) -> R
         dropout=architecture.dropout if layers > 1 else 0.0,
         **one.start(lag),
     )
-    if one.gated:
-        forget_bias(stack, horizon=max(lag, SHORTEST))
+    if one.gated and lag > SHORTEST:
+        forget_bias(stack, horizon=lag)
     return stack
 
 

@@ -8,6 +8,8 @@ from longreach.training.devices import Devices
 from longreach.training.network import Architecture, choices
 from longreach.training.problem import Sizes
 
+COUNTS = ("hidden", "layers", "lag", "batch", "window", "hop", "steps", "patience")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -48,7 +50,7 @@ class Settings:
     strategy: str = "auto"
 
     def __post_init__(self) -> None:
-        counts = {name: getattr(self, name) for name in ("hidden", "layers", "lag", "batch", "window", "hop", "steps")}
+        counts = {name: getattr(self, name) for name in COUNTS}
         for name, count in counts.items():
             if count is not None and count < 1:
                 raise ArgumentError(f"--{name}: expected a whole number above 0, got {count}")
@@ -60,7 +62,7 @@ class Settings:
             raise ArgumentError(
                 f"--checkpoint-every: expected seconds, 0 or above, got {self.checkpoint_every}; 0: after every update"
             )
-        if self.clip is not None and self.clip < 0:
+        if self.clip is not None and not self.clip >= 0:
             raise ArgumentError(f"--clip: expected a length above 0, or 0 for no limit, got {self.clip}")
         if self.hop is not None and self.window is not None and self.hop > self.window:
             raise ArgumentError(

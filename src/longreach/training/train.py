@@ -11,6 +11,7 @@ import torch
 
 from longreach.errors import ArgumentError, LongreachError, RunFolderError
 from longreach.folder import RECORD, Claim
+from longreach.probes.fused import flushes_subnormals
 from longreach.store import Store
 from longreach.training import checkpoint
 from longreach.training.devices import is_restarted, may_be_restarted
@@ -143,6 +144,18 @@ def _once(fabric: "Fabric", work: Callable[[], T]) -> T:
     return given
 
 
+@contextmanager
+def _without_subnormals() -> Iterator[None]:
+    """A gradient that vanishes is no reason to be slow. Afterwards as it was: it changes all in the process."""
+    were_flushed = flushes_subnormals()
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(were_flushed)
+
+
+@_without_subnormals()
 def _trained(
     problem: Problem,
     plan: Plan,
@@ -154,7 +167,6 @@ def _trained(
     quiet: bool,
 ) -> Outcome:
     began, first = time.monotonic(), fabric.is_global_zero
-    torch.set_flush_denormal(True)  # a gradient that vanishes is no reason to be slow
     torch.manual_seed(plan.sizes.seed)
     network = Network(plan.architecture)
     told = Progress(folder, plan.updates, quiet=quiet, reach=plan.reach, need=plan.need) if first else Silent()

@@ -213,7 +213,8 @@ def test_the_rules_without_a_network_are_those_of_the_formula(tmp_path):
 def test_a_season_is_found_under_drift_and_noise_and_holes(period, seed, drift):
     random = np.random.default_rng(seed)
     steps = np.arange(12 * period + 50)
-    values = np.sin(2 * np.pi * steps / period) + drift * steps / period + 0.05 * random.normal(size=len(steps))
+    noise = min(0.05, 1 / period)  # a sixth of what the steepest step changes
+    values = np.sin(2 * np.pi * steps / period) + drift * steps / period + noise * random.normal(size=len(steps))
     values[random.random(len(steps)) < 0.05] = NAN
     assert season_of([values]) == period
 
