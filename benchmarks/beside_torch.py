@@ -123,7 +123,7 @@ def main() -> None:
 
 
 def series(args: argparse.Namespace) -> dict:
-    source = {"file": args.file, "target": args.target, "horizon": args.horizon}
+    source = {"file": args.file, "target": args.target.split(","), "horizon": args.horizon}
     return source | ({"split": args.split} if args.split else {})
 
 
