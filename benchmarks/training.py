@@ -119,7 +119,6 @@ def trained(case: Case, steps: int, *, watched: bool = True) -> float:
             lr=1e-3,
             weight_decay=0.01,
             updates=steps,
-            warmup=10,
             judge_every=steps + 1,
             patience=1,
             clip=None,

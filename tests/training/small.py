@@ -92,7 +92,7 @@ def words(folder: Path) -> Text:
 def planned(problem: Problem, updates: int = 12, cell: str = "lstm", **own) -> Plan:
     architecture = Architecture(problem.shape, cell, 8, dropout=0.3 if problem.carries else 0.0)
     sizes = Sizes(4, 16, 8) if problem.carries else Sizes(8, 10, 10)
-    fixed = {"lr": 0.01, "weight_decay": 0.01, "warmup": 3, "judge_every": 5, "patience": 50, "clip": None}
+    fixed = {"lr": 0.01, "weight_decay": 0.01, "judge_every": 5, "patience": 50, "clip": None}
     return Plan(architecture=architecture, sizes=sizes, updates=updates, **fixed | {"remedies": ()} | own)
 
 

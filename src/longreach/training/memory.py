@@ -28,7 +28,6 @@ NEAR, ONCE, OFTEN = "lstm", "min-gru", "min-gru+phases"
 WINDOWS = (128, 256, 512)  # steps; a stream is cut into windows of one of these
 NARROWEST = 64  # units that the reach is measured with
 WIDTHS = (32, 64, 128, 256, 512)
-WARMUP = 10  # updates; after 100 of them an LSTM learned Nottingham's tunes less well, throughout
 WEIGHTS_PER_ANSWER = 1.5  # at most; more are learned by heart
 
 
@@ -75,7 +74,6 @@ def prescribe(problem: Problem, settings: Settings) -> Plan:
         lr=settings.lr or advice.lr or min(one.lr for one in choices(architecture.cell)),
         weight_decay=advice.weight_decay if settings.weight_decay is None else settings.weight_decay,
         updates=updates,
-        warmup=max(1, min(WARMUP, updates // 20)),
         judge_every=max(advice.judge_every, updates // advice.judgements),
         patience=settings.patience or advice.patience,
         clip=advice.clip if settings.clip is None else settings.clip,
