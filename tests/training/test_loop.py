@@ -181,7 +181,7 @@ def test_a_state_that_is_poisoned_alone_is_not_carried_on(tmp_path, monkeypatch)
 def test_broken_weights_go_back_to_sound_ones_and_on_in_smaller_steps(tmp_path, monkeypatch, poison):
     monkeypatch.setattr(looping, "SOUND_EVERY", 5)
     told = Breaking(10, poison)  # just when the next moment to go back to is due
-    loop = told.of(loop_of(adding(), tmp_path / "run", told, updates=30, warmup=1))
+    loop = told.of(loop_of(adding(), tmp_path / "run", told, updates=30))
     loop.run()
     assert [event.what for event in told.events] == ["skipped"] * 3 + ["went back"]
     assert told.events[-1].why == "to step 5; steps are 0.5 of their size from here"
