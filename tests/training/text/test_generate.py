@@ -107,7 +107,17 @@ def run(tmp_path):
         model = network(len(symbols) + 1).float()
         size = len(symbols) + 1
         architecture = Architecture(Shape(size, size, symbols=True), "lstm", 8, 2, lag=4)
-        plan = Plan(architecture, Sizes(4, 8, 8), 1e-3, 0.0, 10, 1, 5, 10, None, ())
+        plan = Plan(
+            architecture,
+            Sizes(4, 8, 8),
+            lr=1e-3,
+            weight_decay=0.0,
+            updates=10,
+            judge_every=5,
+            patience=10,
+            clip=None,
+            remedies=(),
+        )
         recipe = {"kind": kind, "unit": unit, "alphabet": symbols, "separator": separator}
         write_plan(tmp_path, kind, {"files": []}, recipe, plan)
         save_file(model.state_dict(), tmp_path / "model.safetensors")
