@@ -13,6 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tensorboardX.proto.event_pb2 import Event  # type: ignore[attr-defined]  # made when it is imported
+from tensorboardX.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
+from tensorboardX.record_writer import masked_crc32c
+
 from longreach.training.checkpoint import write_whole
 
 
@@ -67,16 +71,17 @@ class Table(Log):
 
 
 class Board(Log):
-    """What TensorBoard shows: scalars over the steps.
+    """What TensorBoard shows: scalars over the steps, in tensorboardX's words.
 
-    Format  records of length, checksum, content, checksum; each content a protocol buffer of tensorflow.Event
+    Format  records of length, checksum, event, checksum. Its own writer can take nothing back, which a run that goes on
+            from a checkpoint has to
     """
 
     def add(self, step: int, scalars: dict[str, float]) -> None:
         """Numbers of one step, under their names."""
-        self._begin(_record(_event(0, _field(3, b"brain.Event:2"))))
-        values = (_field(1, tag.encode()) + b"\x15" + struct.pack("<f", value) for tag, value in scalars.items())
-        self._waiting += _record(_event(step, _field(5, b"".join(_field(1, value) for value in values))))
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
+        self._begin(_record(Event(file_version="brain.Event:2")))
+        self._waiting += _record(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
 
     def cut(self, step: int) -> None:
         """Keep the records up to a step, and none that was cut off."""
@@ -90,27 +95,14 @@ def _line(values: Any) -> bytes:
     return text.getvalue().encode()
 
 
-def _event(step: int, content: bytes) -> bytes:
-    """Wall time is field 1, a double; the step field 2, of eight bytes here so that it can be found again."""
-    return b"\x09" + struct.pack("<d", time.time()) + b"\x10" + _number(step) + content
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _number(len(content)) + content
-
-
-def _number(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; the highest bit says that there is more."""
-    parts = bytearray()
-    while value > 0x7F:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*parts, value])
-
-
-def _record(content: bytes) -> bytes:
+def _record(event: Event) -> bytes:
+    content = event.SerializeToString()
     length = struct.pack("<Q", len(content))
     return length + _checksum(length) + content + _checksum(content)
+
+
+def _checksum(content: bytes) -> bytes:
+    return struct.pack("<I", masked_crc32c(content))
 
 
 def _records(content: bytes) -> Iterator[tuple[int, bytes]]:
@@ -120,31 +112,5 @@ def _records(content: bytes) -> Iterator[tuple[int, bytes]]:
         end = begin + 16 + struct.unpack_from("<Q", content, begin)[0]
         if end > len(content):
             return
-        step, shift, place = 0, 0, begin + 12 + 10  # after the length, its checksum, the wall time, and the field's key
-        while content[place] > 0x7F:
-            step |= (content[place] & 0x7F) << shift
-            shift, place = shift + 7, place + 1
-        yield step | content[place] << shift, content[begin:end]
+        yield Event.FromString(content[begin + 12 : end - 4]).step, content[begin:end]
         begin = end
-
-
-def _table() -> list[int]:
-    """Of CRC-32C (Castagnoli), one entry a byte."""
-    entries = []
-    for entry in range(256):
-        for _ in range(8):
-            entry = entry >> 1 ^ (0x82F63B78 if entry & 1 else 0)
-        entries.append(entry)
-    return entries
-
-
-_TABLE = _table()
-
-
-def _checksum(content: bytes) -> bytes:
-    """CRC-32C, turned by 15 bits and moved, as in TensorFlow's records."""
-    rest = 0xFFFFFFFF
-    for byte in content:
-        rest = _TABLE[(rest ^ byte) & 0xFF] ^ rest >> 8
-    rest ^= 0xFFFFFFFF
-    return struct.pack("<I", ((rest >> 15 | rest << 17) + 0xA282EAD8) & 0xFFFFFFFF)
