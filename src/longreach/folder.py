@@ -4,6 +4,8 @@ import errno
 import fcntl
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -84,6 +86,29 @@ class Claim:
         """Done: from here on what the run left in the folder keeps others out."""
         (self.folder / LOCK).unlink(missing_ok=True)
         os.close(self._lock)
+
+
+@contextmanager
+def alone(folder: Path, lock: str, what: str) -> Iterator[None]:
+    """The folder, made if need be, for this process alone while the context lasts; others may come later.
+
+    lock  name of the file that says so; what: is being written there, for the message to whoever comes second
+    Raises  RunFolderError where it cannot be written, or another process is there
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = (folder / lock).open("w")
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    with held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunFolderError(f"folder {folder}: another {what} is writing there right now; wait for it") from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise unwritable(folder, error) from None
+        yield
 
 
 def unwritable(folder: Path, error: Exception) -> RunFolderError:

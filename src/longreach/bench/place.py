@@ -1,6 +1,5 @@
 """Where a bench is kept: a folder that one command line owns."""
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any
 from longreach import __version__
 from longreach.bench.cases import Asked
 from longreach.errors import RunFolderError
-from longreach.folder import NO_LOCKS, unwritable
+from longreach.folder import alone, unwritable
 
 PLAN, LOCK = "bench.json", "bench.lock"
 
@@ -30,19 +29,7 @@ def held(folder: Path, asked: Asked) -> Iterator[None]:
     Raises  RunFolderError where it cannot be written, another process is at work there, or it is of another command:
             then says which option differs
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("w")
-    except OSError as error:
-        raise unwritable(folder, error) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunFolderError(f"folder {folder}: another bench is writing there right now; wait for it") from None
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise unwritable(folder, error) from None
+    with alone(folder, LOCK, "bench"):
         _agree(folder, _plan(asked))
         yield
 

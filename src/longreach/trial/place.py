@@ -1,6 +1,5 @@
 """Where a trial is kept, and what makes it the same as an earlier one."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from longreach import __version__
 from longreach.errors import RunFolderError
-from longreach.folder import NO_LOCKS
+from longreach.folder import alone
 from longreach.trial import copies
 
 
@@ -50,19 +49,7 @@ def default_folder(plan: dict[str, object]) -> Path:
 @contextmanager
 def held(folder: Path, plan: dict[str, object]) -> Iterator[None]:
     """The trial's folder: ours alone, and of this plan."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / copies.LOCK).open("w")
-    except OSError as error:
-        raise RunFolderError(f"folder {folder}: expected one that can be written, got: {error.strerror}") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunFolderError(f"folder {folder}: another trial is writing there right now; wait for it") from None
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
+    with alone(folder, copies.LOCK, "trial"):
         kept = folder / "plan.json"
         if kept.is_file() and json.loads(kept.read_text(encoding="utf-8")) != plan:
             raise RunFolderError(
