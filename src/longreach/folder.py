@@ -14,6 +14,7 @@ from longreach.errors import RunFolderError
 RECORD = "record.sqlite"
 DIAGNOSIS = "diagnosis.json"
 LOCK = "run.lock"
+LOOKS = 5  # at a lock that may be held by somebody who is only looking
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP)  # a network disk without locks: there the file alone must do
 
 
@@ -38,7 +39,7 @@ class Claim:
         except OSError as error:
             raise unwritable(folder, error) from None
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)  # a file of our own making: whoever holds it is only looking
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
@@ -56,7 +57,7 @@ class Claim:
         claim.folder = folder
         try:
             claim._lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
-            fcntl.flock(claim._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(claim._lock)
         except BlockingIOError:
             os.close(claim._lock)
             raise _taken(folder, "another run is writing there right now") from None
@@ -102,13 +103,21 @@ def alone(folder: Path, lock: str, what: str) -> Iterator[None]:
         raise unwritable(folder, error) from None
     with held:
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(held.fileno())
         except BlockingIOError:
             raise RunFolderError(f"folder {folder}: another {what} is writing there right now; wait for it") from None
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise unwritable(folder, error) from None
         yield
+
+
+def is_alive(folder: Path, lock: str = LOCK) -> bool:
+    """Whether a process is writing into this folder right now; `lock` is the name of its lock file."""
+    try:
+        return _is_locked(folder / lock)
+    except OSError:  # not ours to look into
+        return False
 
 
 def unwritable(folder: Path, error: Exception) -> RunFolderError:
@@ -125,13 +134,25 @@ def _taken(folder: Path, state: str) -> RunFolderError:
     )
 
 
+def _take(lock: int) -> None:
+    """The lock of a file that may have had an owner before. Raises BlockingIOError where it still has one."""
+    for look in range(1, LOOKS + 1):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if look == LOOKS:
+                raise
+            time.sleep(0.01)  # whoever only looks whether it is held holds it for an instant
+
+
 def _is_locked(path: Path) -> bool:
     try:
-        lock = os.open(path, os.O_RDWR)
+        lock = os.open(path, os.O_RDONLY)
     except FileNotFoundError:  # released between our look and now
         return False
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError as error:
