@@ -2,16 +2,15 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from longreach.diagnosis.finding import SEVERITIES, Finding
+from longreach.diagnosis.finding import Finding
 from longreach.diagnosis.learning import at_chance, course
 from longreach.diagnosis.loss_trend import fall
-from longreach.diagnosis.stacks import Stack, asked, named, stacks
+from longreach.diagnosis.stacks import asked, stacks
 from longreach.diagnosis.vanishing_in_time import beyond_reach
 from longreach.diagnosis.verdict import HEALTHY, Diagnosis
 from longreach.diagnosis.wording import counted, percent
@@ -19,6 +18,7 @@ from longreach.quantities.depth import Depth
 from longreach.record import DeepNeed, Layer, LongMemory, LossCurve, Need, Record
 from longreach.report import depth_chart
 from longreach.report.chart import draw
+from longreach.report.places import Place, gravest_first
 from longreach.report.words import REMEDIES, heading, safe
 
 NARROWEST, WIDEST = 40, 100  # beyond that, lines of prose become hard to read
@@ -49,7 +49,7 @@ def render(diagnosis: Diagnosis, *, width: int = 80, color: bool = False, ascii:
     ascii   nothing but ASCII, for terminals that can show no more
     """
     page = Page(min(max(width, NARROWEST), WIDEST), color)
-    places = _places(diagnosis)
+    places = gravest_first(diagnosis)
     _title(page, diagnosis.record)
     depth = _depth(diagnosis)
     if depth is not None:
@@ -107,42 +107,6 @@ class Page:
             for line in self.lines:
                 self.console.print(line, no_wrap=True, overflow="ignore", crop=False, highlight=False, soft_wrap=True)
         return capture.get()
-
-
-@dataclass(frozen=True)
-class Place:
-    """One layer of the picture: what to call it, and the gravest finding in it."""
-
-    name: str
-    layer: Layer
-    finding: Finding | None
-
-
-def _places(diagnosis: Diagnosis) -> list[Place]:
-    """All layers, the one to draw first."""
-    places = [_place(stack, layer, diagnosis) for stack in stacks(diagnosis.record) for layer in stack.layers]
-    return sorted(places, key=_interest)
-
-
-def _place(stack: Stack, layer: Layer, diagnosis: Diagnosis) -> Place:
-    name = named(stack.module)
-    name += f"[{layer.index}]" if len(stack.layers) > 1 else ""
-    name += f" ({stack.direction})" if stack.direction != "forward" else ""
-    here = (finding for finding in diagnosis.findings if _speaks_of(finding, stack, layer))
-    return Place(safe(name), layer, min(here, key=lambda finding: finding.gravity, default=None))
-
-
-def _speaks_of(finding: Finding, stack: Stack, layer: Layer) -> bool:
-    """Findings are about one layer of a stack, or, where their evidence names none, about a whole module."""
-    if "layer" in finding.evidence:
-        return finding.where == stack.name and finding.evidence["layer"] == layer.index
-    return finding.where == named(stack.module)
-
-
-def _interest(place: Place) -> tuple[tuple[int, str], bool]:
-    """Sorts layers: the gravest finding first, then what was measured."""
-    gravity = place.finding.gravity if place.finding else (len(SEVERITIES), "")
-    return gravity, place.layer.reach is None
 
 
 def _title(page: Page, record: Record) -> None:
