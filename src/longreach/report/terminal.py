@@ -8,17 +8,24 @@ from rich.console import Console
 from rich.text import Text
 
 from longreach.diagnosis.finding import Finding
-from longreach.diagnosis.learning import at_chance, course
-from longreach.diagnosis.loss_trend import fall
-from longreach.diagnosis.stacks import asked, stacks
-from longreach.diagnosis.vanishing_in_time import beyond_reach
+from longreach.diagnosis.stacks import asked
 from longreach.diagnosis.verdict import HEALTHY, Diagnosis
 from longreach.diagnosis.wording import counted, percent
 from longreach.quantities.depth import Depth
-from longreach.record import DeepNeed, Layer, LongMemory, LossCurve, Need, Record
+from longreach.record import Record
 from longreach.report import depth_chart
 from longreach.report.chart import draw
 from longreach.report.places import Place, gravest_first
+from longreach.report.sentences import (
+    deep_tested,
+    duration,
+    lost,
+    nothing_to_draw,
+    ran,
+    remembered,
+    tested,
+    without_finding,
+)
 from longreach.report.words import REMEDIES, heading, safe
 
 NARROWEST, WIDEST = 40, 100  # beyond that, lines of prose become hard to read
@@ -121,7 +128,7 @@ def _picture(page: Page, place: Place) -> None:
     page.line(("  ", "plain"), (place.name, "strong"), (kind, "label"))
     rows = draw(layer, page.width)
     if not rows:
-        page.paragraph(_nothing_to_draw(layer))
+        page.paragraph(nothing_to_draw(layer))
         page.gap()
         return
     page.gap()
@@ -159,12 +166,6 @@ def _depth_picture(page: Page, depth: Depth) -> None:
     way = "from the root of a tree to its leaves" if depth.axis == "hops" else "from the highest layer to the lowest"
     page.paragraph(f"how much is left of a gradient on its way {way}", first="  depth  ", label="reach")
     page.gap()
-
-
-def _nothing_to_draw(layer: Layer) -> str:
-    if layer.reach and layer.reach.horizon < 1:
-        return "The sequences are one step long: there is nothing to look back on."
-    return f"Nothing could be measured here: {safe(layer.blind)}" if layer.blind else "Nothing could be measured here."
 
 
 def _table(page: Page, places: list[Place]) -> None:
@@ -222,7 +223,7 @@ def _cells(place: Place, horizon: str) -> tuple[str, ...]:
 def _verdict(page: Page, diagnosis: Diagnosis) -> None:
     gravest = diagnosis.gravest
     if gravest is None:
-        verdict, text = _without_finding(diagnosis)
+        verdict, text = without_finding(diagnosis)
         page.line(("  verdict  ", "plain"), (verdict, "healthy" if verdict == HEALTHY else "strong"))
         page.paragraph(text)
         page.gap()
@@ -271,45 +272,19 @@ def _enumerated(names: list[str], most: int = 4) -> str:
     return ", ".join(shown) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _without_finding(diagnosis: Diagnosis) -> tuple[str, str]:
-    """What to say where no rule spoke: healthy is said only of what was tested."""
-    record = diagnosis.record
-    if not record.steps:
-        return "nothing to judge", "No training step was seen."
-    if at_chance(record):
-        return "undecided", f"{course(record)} Nothing was found that explains it."
-    if not record.layers and diagnosis.undecided:
-        return "nothing to judge", "No layer was seen at work in this run: there is nothing to measure."
-    if not record.layers:
-        return (
-            HEALTHY,
-            "No gradient goes back through time here. Nothing was found in depth, units, weights and their steps.",
-        )
-    if not any(layer.reach for layer in record.layers):
-        return "nothing to judge", "How far the gradient reaches could not be measured in any layer."
-    if diagnosis.undecided:
-        return "undecided", "How far the data need the gradient to reach could not be tested well enough to judge."
-    if any(beyond_reach(stack) for stack in stacks(record)):
-        return (
-            HEALTHY,
-            "The loss has all but vanished. What the error still asks for beyond the reach has little to give.",
-        )
-    return HEALTHY, "The data were not found to need more than the gradient reaches."
-
-
 def _small_print(page: Page, record: Record, places: list[Place]) -> None:
     need = places[0].layer.need if places else None
     if need:
-        page.paragraph(_tested(need), first="  tested    ", style="label")
+        page.paragraph(tested(need), first="  tested    ", style="label")
     if places and places[0].layer.deep:
-        page.paragraph(_deep(places[0].layer.deep), first="  deep      ", style="label")
+        page.paragraph(deep_tested(places[0].layer.deep), first="  deep      ", style="label")
     if places and places[0].layer.memory:
-        page.paragraph(_memory(places[0].layer.memory), first="  memory    ", style="label")
-    page.paragraph(_run(record), first="  run       ", style="label")
+        page.paragraph(remembered(places[0].layer.memory), first="  memory    ", style="label")
+    page.paragraph(ran(record), first="  run       ", style="label")
     if record.loss and record.loss.values:
-        page.paragraph(_loss(record.loss), first="  loss      ", style="label")
+        page.paragraph(lost(record.loss), first="  loss      ", style="label")
     page.paragraph(
-        f"{percent(record.overhead)} of the time, {_time(record.overhead * record.seconds)}",
+        f"{percent(record.overhead)} of the time, {duration(record.overhead * record.seconds)}",
         first="  watching  ",
         style="label",
     )
@@ -319,46 +294,3 @@ def _small_print(page: Page, record: Record, places: list[Place]) -> None:
         page.paragraph(note, first="  note      ", style="label")
     if len(notes) > MOST_NOTES:
         page.paragraph(f"and {len(notes) - MOST_NOTES} more", first="  note      ", style="label")
-
-
-def _tested(need: Need) -> str:
-    return (
-        f"{counted(need.sequences, 'sequence')}, p = {need.p_value:.2g} over all lags together (level "
-        f"{percent(need.level)}); smallest effect it would have found: {percent(need.detectable)} of the error"
-    )
-
-
-def _deep(deep: DeepNeed) -> str:
-    need = deep.need
-    found = "no two inputs that count together"
-    if need.lag is not None and deep.partner is not None:
-        found = f"the input {counted(need.lag, 'step')} back, read together with the one {deep.partner} back"
-    cut = f"; there was time for {percent(deep.scanned)} of all pairs, the furthest" if deep.scanned < 1 else ""
-    return (
-        f"{found}: {counted(need.sequences, 'sequence')}, p = {need.p_value:.2g} over all pairs of lags (level "
-        f"{percent(need.level)}); smallest effect it would have found: {percent(need.detectable)} of the error{cut}"
-    )
-
-
-def _memory(memory: LongMemory) -> str:
-    d = f"d = {memory.d:.2f} +- {memory.error:.2f}"
-    return f"of the input: {d} (0 short memory, 0.5 the border of long), p = {memory.p_value:.2g} against none"
-
-
-def _run(record: Record) -> str:
-    sampled = max((layer.reach.samples for layer in record.layers if layer.reach), default=0)
-    text = f"{counted(record.steps, 'step')} in {_time(record.seconds)}"
-    return f"{text}, reach read at {sampled} of them" if sampled else text
-
-
-def _loss(curve: LossCurve) -> str:
-    text = f"{curve.values[0]:.3g} at the start, {curve.values[-1]:.3g} at the end".replace("nan", "NaN")
-    return text if fall(curve) is not None else f"{text}; whether it fell could not be judged"
-
-
-def _time(seconds: float) -> str:
-    if not abs(seconds) < 1e9:
-        return "unknown time"
-    if seconds < 120:
-        return f"{seconds:.2g} s" if seconds < 99.5 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
