@@ -203,36 +203,46 @@ class Proof:
         raise RunReadError(f"expected a proof of schema {SCHEMA}, got {value['schema']!r}: another version wrote it")
 
     def __str__(self) -> str:
-        return "\n".join([*self._sentence(), "", *self._table(), *self.notes])
+        return "\n".join([*_wrapped(self.sentence), "", *self._table(), *self.notes])
 
-    def _sentence(self) -> list[str]:
+    @property
+    def sentence(self) -> str:
+        """What is proven, with its numbers."""
         best = self.winner
         if best is None:
             tried = [arm for arm in self.arms if arm.outcomes]
             open_ = sum(self._said(arm) == "undecided" for arm in tried)
             rest = f"; {open_} undecided: needs more seeds" if open_ else ""
-            return _wrapped(f"none of {len(tried)} is proven after {self.steps} steps{rest}")
+            return f"none of {len(tried)} is proven after {self.steps} steps{rest}"
         own, others = self.reached(best)
         one = self.against(self.control, best)
         before, after = _mean(self.ends(self.control, best)), _mean(self.ends(best, best))
-        return _wrapped(
+        return (
             f"{best.name}: {self.metric} {before:.3g} -> {after:.3g} after {self.steps} steps on {own} of {one.seeds} "
             f"seeds, effect {_interval(one)}; control and random changes: {others or 'none'}."
         )
 
-    def _table(self) -> list[str]:
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The arms that ran, in words: headings, the controls, then the best arm first."""
         tried = sorted((arm for arm in self.arms if arm.outcomes), key=lambda arm: -_mean(self.gain(arm).values()))
         rows = [self._row(arm) for arm in (self.control, self.random, *tried) if arm.outcomes]
-        lines = _aligned([(HEADINGS[0], self.metric, *HEADINGS[2:]), *rows])
-        lines += [
-            line
+        return [(HEADINGS[0], self.metric, *HEADINGS[2:]), *rows]
+
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences under the table: arms that fit this model not at all, and those that were left behind."""
+        said = [
+            f"{arm.name}: not applicable: {str(arm.not_applicable).removeprefix(arm.name + ': ')}"
             for arm in self.arms
             if not arm.outcomes
-            for line in _wrapped(f"{arm.name}: not applicable: {str(arm.not_applicable).removeprefix(arm.name + ': ')}")
         ]
-        if any(len(arm.outcomes) < len(self.control.outcomes) for arm in tried):
-            lines += _wrapped("Arms with fewer seeds were decided, or given up for better ones.")
-        return lines
+        if any(0 < len(arm.outcomes) < len(self.control.outcomes) for arm in self.arms):
+            said.append("Arms with fewer seeds were decided, or given up for better ones.")
+        return said
+
+    def _table(self) -> list[str]:
+        return [*_aligned(self.rows), *(line for remark in self.remarks for line in _wrapped(remark))]
 
     def _row(self, arm: Arm) -> tuple[str, ...]:
         seeds = _common(self.control, arm)
