@@ -3,15 +3,9 @@
 from dataclasses import replace
 
 import pytest
-from tests.diagnosis.literals import CHANCE, LEARNT, record
+from tests.diagnosis.literals import CHANCE, LEARNT, record, weight
 
 from longreach.diagnosis.collapsed_weights import collapsed_weights
-from longreach.quantities.weights import Weight
-
-
-def weight(parameter="fc.weight", size_start=0.1, size=0.1, rank_start=20.0, rank=18.0, clones=0.1, shape=(32, 32)):
-    return Weight(parameter, shape, size_start, size, rank_start, rank, clones, 200, 5)
-
 
 ZERO = weight(size_start=0.0, size=0.0, rank_start=0.0, rank=0.0, clones=0.0)
 CLONED = weight(rank_start=1.0, rank=1.0, clones=1.0)

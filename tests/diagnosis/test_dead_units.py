@@ -2,17 +2,16 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
+from tests.diagnosis import literals
 from tests.diagnosis.literals import CHANCE, LEARNT, record
 
 from longreach.diagnosis.dead_units import dead_units
-from longreach.quantities.units import Units
 from longreach.record import LossCurve
 
-
-def units(module="fc1", dead=1.0, cut=True, kind="ReLU", saturated=0.0, hidden=True, since=0):
-    return Units(module, kind, 64, 500, dead, saturated, since, hidden, cut, 5)
+units = partial(literals.units, dead=1.0, cut=True)
 
 
 def found(*layers, loss=CHANCE, chance=None):

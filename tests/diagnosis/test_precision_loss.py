@@ -2,14 +2,10 @@ import math
 from dataclasses import replace
 
 import pytest
-from tests.diagnosis.literals import LEARNT, record, updates
+from tests.diagnosis.literals import LEARNT, half, record, updates
 
 from longreach.diagnosis.precision_loss import precision_loss
-from longreach.quantities.precision import HalfGradients, LossScale
-
-
-def half(lost, largest=1e-6, module="net.0"):
-    return HalfGradients(module, lost, 0.1, 0.0, largest, 1.0, 3)
+from longreach.quantities.precision import LossScale
 
 
 @pytest.mark.parametrize(("lost", "fires"), [(0.5, 1), (0.49, 0), (math.nan, 0)])

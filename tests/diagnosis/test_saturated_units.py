@@ -1,17 +1,16 @@
 """LR302 saturated-units: which share of which layer, in a run that does not learn."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
+from tests.diagnosis import literals
 from tests.diagnosis.literals import CHANCE, LEARNT, record
 
 from longreach.diagnosis.saturated_units import saturated_units
 from longreach.quantities.inputs import Input
-from longreach.quantities.units import Units
 
-
-def units(module="rnn", saturated=1.0, hidden=True, since=0):
-    return Units(module, "RNN tanh", 64, 500, 0.0, saturated, since, hidden, False, 5)
+units = partial(literals.units, "rnn", "RNN tanh", saturated=1.0)
 
 
 def found(*layers, loss=CHANCE, chance=None, inputs=()):

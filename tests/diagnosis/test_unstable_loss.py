@@ -2,17 +2,11 @@ import math
 from dataclasses import replace
 
 import pytest
-from tests.diagnosis.literals import LEARNT, record, updates
+from tests.diagnosis.literals import LEARNT, jump, record, updates
 
 from longreach.diagnosis.unstable_loss import unstable_loss
 from longreach.quantities.restless import Restless
-from longreach.quantities.spikes import Spike
 from longreach.record import LossCurve
-
-
-def jump(step, *, lasted=9, over=True, module="rnn", rose=None, factor=33.0, lag=-1, height=6.0):
-    rose = step - 1 if rose is None else rose
-    return Spike("", step, 0.3, height, lasted, over, module, rose, factor, lag)
 
 
 def run(*jumps, moved=1.0, restless=None, **told):
