@@ -54,7 +54,7 @@ def draw(layer: Layer, width: int) -> list[Row]:
 def _gain_rows(reach: Reach, axis: Axis) -> list[Row]:
     low, high = _scale(reach)
     lags = [axis.lag(column) for column in range(axis.columns)]
-    values = [_between(reach.lags, reach.log_gain, lag) if lag <= reach.horizon else -math.inf for lag in lags]
+    values = [between(reach.lags, reach.log_gain, lag) if lag <= reach.horizon else -math.inf for lag in lags]
     levels = [math.nan if math.isnan(v) else (v / math.log(10) - low) / (high - low) for v in values]
     end = axis.column(reach.lag)
     rows = []
@@ -155,8 +155,8 @@ def _threshold(reach: Reach) -> float:
     return reach.threshold if 0 < reach.threshold < 1 else 0.01
 
 
-def _between(lags: tuple[int, ...], values: tuple[float, ...], lag: float) -> float:
-    """The value at a lag, interpolated; what is not finite is not smoothed over."""
+def between(lags: tuple[int, ...], values: tuple[float, ...], lag: float) -> float:
+    """The value at a lag, linear between two measured ones; what is not finite is not smoothed over."""
     count = min(len(lags), len(values))
     if not count:
         return math.nan
@@ -174,7 +174,7 @@ def _strongest(need: Need, axis: Axis, column: int) -> float:
     middle = axis.lag(column)
     pairs = zip(need.lags, need.strength, strict=False)
     inside = [share for lag, share in pairs if middle - half <= lag < middle + half]
-    return max(inside) if inside else _between(need.lags, need.strength, middle)
+    return max(inside) if inside else between(need.lags, need.strength, middle)
 
 
 def _cell(level: float, row: int, rows: int) -> str:

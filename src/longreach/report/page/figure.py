@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-ROLES = ("reach", "need", "beyond", "limit", "alarm", "good", "ink", "muted", "grid", "paper")  # colours: page.css
-
 
 @dataclass(frozen=True)
 class Figure:
@@ -16,12 +14,26 @@ class Figure:
     look     one line: what to see in it, with this run's own numbers
     said     the same for those who cannot see it: what the axes are, how the curves run, where they end
     traces   plotly's traces, as plain data
-    layout   plotly's layout, as plain data; fonts and margins are the page's
-    Colours  by what they stand for, so that they follow the reader's theme: a value under a key that ends in "color"
-             may be one of ROLES, or "reach/0.2" to let a fifth of it show; without a colour a trace gets the next one
-             of the page's series
+    layout   plotly's layout, as plain data, with its height in pixels; fonts, colours and margins are the page's
     columns  headings of the numbers, with units
-    rows     the numbers, one per point
+    rows     the numbers, one per point; NaN and infinities stay what they are, and become words by `plain`
+
+    Text     title, look, said, columns and rows are plain text: the page escapes them. Text within traces and layout
+             has been made safe for plotly already, which takes `<b>`, `<a href>` and entities for HTML (`text.shown`)
+    Colours  are left to the page, for they differ in dark and light. A trace says what it is in `meta["role"]`; shapes
+             and annotations of the layout say it as their `name`. The page sets the colours of line, marker, error
+             bars and text, and of a fill the same, thinner:
+               reach   how far gradients get: gain, reach
+               need    what the data ask for
+               signal  what the loss of this run sends back
+               quiet   lines to compare with: thresholds, bands, zero, the horizon
+               event   something that happened
+               broken  NaN, infinities, what has no place on the axis
+               main    the curve that a figure is about; of a proof, the winner
+               beside  the one to compare it with: validation, the gradient as used, the control
+               many    one of several curves of equal rank; `meta["place"]`, from 0, says which
+               given   the trace has its colours, and keeps them: heat maps, and what lies on them
+             No two traces of a figure are told apart by colour alone: dash, symbol, width or place differ, too.
     """
 
     name: str

@@ -1,0 +1,15 @@
+"""The figures of the page: one a file, each a pure function of a story."""
+
+from longreach.report.page.figure import Figure
+from longreach.report.page.figures.reach_and_need import reach_and_need
+from longreach.story import Story
+
+DRAW = (reach_and_need,)  # in the order of the page; a new one is a file and a name here
+
+
+def drawn(story: Story) -> tuple[Figure, ...]:
+    """Every figure that there is something to draw of; the first is the picture of the gravest layer.
+
+    Cost  all together at most 1.1 MB as JSON, however long the run and however many its layers
+    """
+    return tuple(figure for draw in DRAW for figure in draw(story))

@@ -1,0 +1,21 @@
+"""Text from elsewhere as plotly shows it, and numbers in sentences."""
+
+import html
+
+from longreach.report.words import safe
+
+LONGEST = 40  # characters of a name: more leave no room for the drawing on a phone
+
+
+def shown(text: object, longest: int = LONGEST) -> str:
+    """Text that plotly draws letter by letter: nothing in it is taken for a tag, a link or an entity.
+
+    Of what is too long the end stays, which tells layers apart.
+    """
+    return html.escape(cut(text, longest), quote=False)
+
+
+def cut(text: object, longest: int = LONGEST) -> str:
+    """The same for plain text: without what could steer a terminal or turn letters around, and not too long."""
+    text = safe(text, 20_000)
+    return text if len(text) <= longest else "…" + text[1 - longest :]
