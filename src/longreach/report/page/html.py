@@ -1,0 +1,115 @@
+"""The page: `report.html`, one file that needs no server and no network, and the same page live.
+
+Text comes from templates, every string escaped; what is drawn goes along as data, and the reader's browser draws it.
+"""
+
+import base64
+import functools
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from longreach.report.page import facts
+from longreach.report.page.data import as_json, figure_data
+from longreach.report.page.text import number, shown
+from longreach.story import Story
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+HERE = Path(__file__).parent / "templates"
+PARTS = {  # in the order of the page: the first two have no heading of their own
+    "verdict": "",
+    "picture": "",
+    "findings": "What was found",
+    "proof": "What was tried, and what helped",
+    "training": "The training",
+    "figures": "The course of the run",
+    "layers": "The layers",
+    "run": "What was run",
+}
+
+
+def render(story: Story) -> str:
+    """The whole page as one file.
+
+    Cost  0.2 s beside the figures; 4.8 MB of it is plotly.js, which is left out where there is nothing to draw
+    """
+    return page(content(story))
+
+
+def content(story: Story) -> dict[str, Any]:
+    """What the page says and draws, as JSON can hold it: {"title", "going", "parts": {id: HTML}, "figures": [...]}.
+
+    parts    one for each of PARTS; empty where the story tells nothing of it
+    figures  `Figure` as a dict: what is not finite is None in traces, for a gap, and a word in rows
+    """
+    from longreach.report.page.figures import drawn
+
+    figures = [figure_data(figure) for figure in drawn(story)]
+    told = facts.told(story)
+    shown = {"story": story, "first": figures[:1], "rest": figures[1:], **told}
+    templates = _templates()
+    parts = {part: templates.get_template(f"{part}.html.j2").render(shown).strip() for part in PARTS}
+    return {"title": told["title"], "going": story.going, "parts": parts, "figures": figures}
+
+
+def page(content: dict[str, Any], *, events: str = "") -> str:
+    """The page made of `content(story)`.
+
+    events  address, on the page's own host, of server-sent events with `content(story)` as JSON: the page then keeps
+            up with them; none: it asks nobody for anything
+    """
+    scripts = [(HERE / "page.js").read_text("utf-8")]
+    if content["figures"] or events:
+        scripts.insert(0, _plotly())
+    text = (
+        _templates()
+        .get_template("page.html.j2")
+        .render(
+            content=content,
+            headings=PARTS,
+            data=as_json({"figures": content["figures"], "events": events}),
+            style=(HERE / "page.css").read_text("utf-8"),
+            scripts=scripts,
+            policy=_policy(scripts, events),
+        )
+    )
+    return text.encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair, of a file name that is no UTF-8
+
+
+def _policy(scripts: list[str], events: str) -> str:
+    """What the page may do (Content-Security-Policy): run exactly these scripts; load nothing."""
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    return "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src {hashes}",
+            "style-src 'unsafe-inline'",  # plotly.js writes style attributes
+            "img-src data: blob:",
+            f"connect-src {chr(39)}self{chr(39)}" if events else "connect-src 'none'",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+
+
+@functools.cache
+def _templates() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    templates = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters.update(shown=shown, number=number)
+    return templates
+
+
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return get_plotlyjs()

@@ -1,0 +1,29 @@
+"""Text from elsewhere made fit for a page: escaped, on one line, and short, with the whole of it where a mouse rests."""
+
+import math
+
+from markupsafe import Markup, escape
+
+from longreach.report.words import safe
+
+LONGEST = 160  # characters of a name or an argument; a sentence may have more
+WHOLE = 2000  # of what a mouse can bring up
+
+
+def shown(text: object, longest: int = LONGEST) -> Markup:
+    """Text that cannot steer a browser or a line's direction; of what is too long the beginning, the rest as a title."""
+    short, whole = safe(text, longest), safe(text, WHOLE)
+    if short == whole:
+        return escape(short)
+    return Markup('<span title="{}">{}…</span>').format(whole, short)
+
+
+def number(value: object) -> str:
+    """A value of a table: numbers to four digits, nothing as "none"."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, float) and math.isnan(value):
+        return "NaN"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
