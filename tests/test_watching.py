@@ -13,6 +13,7 @@ from torch.optim import optimizer as optimizers
 import longreach
 from longreach import remedies
 from longreach.errors import ArgumentError, LongreachError
+from longreach.history import history
 from longreach.store import Store
 from longreach.watching import Watch
 
@@ -430,3 +431,46 @@ def test_with_guard_a_broken_batch_is_skipped_seen_and_nothing_is_left_behind():
 def test_to_guard_an_optimizer_is_needed():
     with pytest.raises(ArgumentError, match="guard: expected an optimizer to guard, got none"):
         longreach.watch(nn.GRU(2, 3), guard=True)
+
+
+class Wrapped(torch.optim.Optimizer):
+    """An optimizer in the hands of something that steps it, as accelerate wraps them."""
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+
+    def step(self, closure=None):
+        return self.optimizer.step(closure)
+
+
+@pytest.mark.parametrize("given", ["nothing", "a closure", "a closure in a wrapper"])
+def test_updates_and_gradients_are_seen_however_the_optimizer_is_stepped(given):
+    def tracks():
+        torch.manual_seed(0)
+        net = Net("lstm")
+        opt = torch.optim.SGD(net.parameters(), lr=0.1)
+        opt = Wrapped(opt) if given.endswith("wrapper") else opt
+
+        def closure():
+            net.zero_grad()
+            loss = net(torch.randn(8, 2, 3)).square().sum()
+            loss.backward()
+            nn.utils.clip_grad_norm_(net.parameters(), 0.01)
+            return loss
+
+        with longreach.watch(net, opt, budget=1.0) as watch:
+            for _ in range(3):
+                opt.step(closure) if given != "nothing" else (closure(), opt.step())
+        return history(watch.store)
+
+    seen = tracks()
+    assert seen.before.steps == seen.after.steps == (0, 1, 2)
+    assert min(seen.before.values) > 0.02
+    assert seen.after.values == pytest.approx([0.01] * 3, rel=1e-3)
+    assert {track.name for track in seen.updates} == {
+        "embed.weight",
+        "rnn.weight_ih_l0",
+        "rnn.weight_hh_l0",
+        "head.weight",
+    }
+    assert all(track.steps == (0, 1, 2) and min(track.values) > 0 for track in seen.updates)

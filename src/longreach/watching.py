@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from longreach import ranks
+from longreach.closures import before_use
 from longreach.errors import ArgumentError, RunFolderError
 from longreach.probes.ledger import Ledger
 from longreach.probes.loop import tensors_in
@@ -63,13 +64,14 @@ class Watch:
             raise ArgumentError("guard: expected an optimizer to guard, got none; pass it as watch(model, optimizer)")
         self.store = Store.create(None) if store is None else store
         self.steps = 0
-        self._optimizer, self._stepped_by_hand = optimizer, model is not None and optimizer is None
+        self._optimizer, self._stepped_by_hand = _at_the_bottom(optimizer), model is not None and optimizer is None
         self._guard = guard
         names = Names(model)
         self._observer, self._ledger = Observer(self.store, names), Ledger(self.store, names)
         self._sentinel = Sentinel(names, self._ledger.norms)
         self._budget, self._sampler = budget, self._new_sampler(budget)
         self._pid, self._busy, self._off, self._blind = os.getpid(), False, True, False
+        self._stepping = False
         self._kind: str | None = None
         self._window: list[Tensor] = []  # losses of the backward passes since the last optimizer step
         self._written = self._opened = 0.0
@@ -90,7 +92,7 @@ class Watch:
             owner = self._optimizer
             before = owner.register_step_pre_hook if owner else register_optimizer_step_pre_hook
             after = owner.register_step_post_hook if owner else register_optimizer_step_post_hook
-            self._undo += [before(self._before_step).remove, after(self._after_step).remove]
+            self._undo += [before(before_use(self._before_step)).remove, after(self._after_step).remove]
             self._listen(scaler, "step", ledger.scaler.after_step, before=ledger.scaler.before_step)
         if self._guard and self._optimizer is not None:
             from longreach.remedies.guard import stand_guard
@@ -205,9 +207,11 @@ class Watch:
             self._observer.before_backward(roots[0], gradients[0] if gradients else None, scale=scale)
             self._sentinel.look_at_loss(roots[0], self.steps, self.store, may_wait=self._kind is not None)
 
-    def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
+    def _before_step(self, optimizer: Optimizer) -> None:
         self._ledger.scaler.optimizer_steps()
-        if not self._resting() and self._window:
+        # a step may call its closure again and again: only the first time are the weights those from before the step
+        if not self._resting() and self._window and not self._stepping:
+            self._stepping = True
             with self._guarded():
                 if self._sentinel.meets(optimizer):
                     self._sampler.charge("upkeep", self._look_at_gradients())
@@ -216,6 +220,7 @@ class Watch:
                 self._observer.before_step(optimizer)
 
     def _after_step(self, optimizer: Optimizer | None = None, *_: Any) -> None:
+        self._stepping = False
         # a step without a backward of its own belongs to the window that is open
         if not self._resting() and self._window:
             with self._guarded():
@@ -300,6 +305,12 @@ class Watch:
         print(f"longreach: {told}", file=sys.stderr)
         with contextlib.suppress(RunFolderError):  # the folder may be what failed; then stderr has it
             self.store.note(told)
+
+
+def _at_the_bottom(optimizer: Optimizer | None) -> Optimizer | None:
+    """The optimizer itself, where it was handed to something that steps it: torch's hooks are called there alone."""
+    inner = getattr(optimizer, "optimizer", None)
+    return _at_the_bottom(inner) if isinstance(inner, Optimizer) else optimizer
 
 
 def watch(model: nn.Module, optimizer: Optimizer | None = None, *, budget: float = 0.02, guard: bool = False) -> Watch:

@@ -7,28 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from longreach import closures
+
 
 def before_use(optimizer: Optimizer, act: Callable[[Optimizer], None]) -> Any:
-    """Call `act(optimizer)` whenever it is about to use gradients; gives a handle to remove.
-
-    That is before a step; of a step with a closure, after every call of the closure, which makes the gradients.
-    """
-
-    def before_step(optimizer: Optimizer, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        itself, *arguments = given
-        closure = arguments[0] if arguments else named.get("closure")
-        if closure is None:
-            act(optimizer)
-            return None
-
-        def acting() -> Any:
-            loss = closure()
-            act(optimizer)
-            return loss
-
-        return (itself, acting), {key: value for key, value in named.items() if key != "closure"}
-
-    return optimizer.register_step_pre_hook(before_step)
+    """Call `act(optimizer)` whenever it is about to use gradients; gives a handle to remove."""
+    return optimizer.register_step_pre_hook(closures.before_use(act))
 
 
 def parameters(optimizer: Optimizer) -> list[Tensor]:
