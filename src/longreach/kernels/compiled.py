@@ -14,6 +14,7 @@ from torch import Tensor
 
 from longreach.kernels import native
 from longreach.kernels.native import Steps
+from longreach.kernels.product import product
 
 Gradients = tuple[Tensor | None, ...]
 
@@ -311,15 +312,14 @@ def _project(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     """W x + b for every row, in memory of its own: the scan writes over it."""
     if weight is None:
         return x.clone(memory_format=torch.contiguous_format) if bias is None else (x + bias).contiguous()
-    a = native.empty(x.shape[0], weight.shape[0], like=x)
-    return torch.mm(x, weight.t(), out=a) if bias is None else torch.addmm(bias, x, weight.t(), out=a)
+    return product(x, weight.t(), bias)
 
 
 def _of_input(da: Tensor, x: Tensor, weight: Tensor | None, wanted: Sequence[bool]) -> Gradients:
     """Gradients of x and weight_ih."""
     if weight is None:
         return da if wanted[0] else None, None
-    return torch.mm(da, weight) if wanted[0] else None, _product_over_rows(da, x) if wanted[1] else None
+    return product(da, weight) if wanted[0] else None, _product_over_rows(da, x) if wanted[1] else None
 
 
 def _of_biases(da: Tensor, wanted: Sequence[bool]) -> Gradients:
@@ -352,8 +352,8 @@ def _of_peephole(da: Tensor, c: Tensor, c0: Tensor, steps: Steps) -> Tensor:
 def _product_over_rows(da: Tensor, values: Tensor) -> Tensor:
     """daᵀ · values; of many rows as its transpose: where da is wide, that is the faster product."""
     if da.shape[0] < MANY:
-        return torch.mm(da.t(), values)
-    return torch.mm(values.t(), da).t().contiguous()
+        return product(da.t(), values)
+    return product(values.t(), da).t().contiguous()
 
 
 def _before(h: Tensor, h0: Tensor, steps: Steps) -> Tensor:
