@@ -29,6 +29,8 @@ PARTS = {  # in the order of the page: the first two have no heading of their ow
     "run": "What was run",
 }
 
+SCRIPTS = ("colours", "draw", "keys", "save", "live")  # one after the other, one script
+
 
 def render(story: Story) -> str:
     """The whole page as one file.
@@ -60,9 +62,8 @@ def page(content: dict[str, Any], *, events: str = "") -> str:
     events  address, on the page's own host, of server-sent events with `content(story)` as JSON: the page then keeps
             up with them; none: it asks nobody for anything
     """
-    scripts = [(HERE / "page.js").read_text("utf-8")]
-    if content["figures"] or events:
-        scripts.insert(0, _plotly())
+    own = "".join((HERE / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
+    scripts = [_plotly(), own] if content["figures"] or events else [own]
     text = (
         _templates()
         .get_template("page.html.j2")

@@ -1,4 +1,4 @@
-"""What a training came to: scores, and what was chosen and why. Its files may hold anything: what is odd is left out."""
+"""What a training came to: scores, what was chosen, and why. Its files may hold anything: what is odd is left out."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +43,7 @@ def taught(trained: Trained) -> Taught:
 def _network(plan: dict[str, Any]) -> str:
     of = _mapping(plan.get("architecture"))
     sizes = _mapping(plan.get("sizes"))
-    said = (
+    told = (
         (of, "cell", "{}"),
         (of, "hidden", "{} units"),
         (of, "layers", "layers: {}"),
@@ -51,18 +51,14 @@ def _network(plan: dict[str, Any]) -> str:
         (sizes, "batch", "of {} sequences"),
         (plan, "lr", "step size {}"),
     )
-    return ", ".join(
-        form.format(group[name]) for group, name, form in said if isinstance(group.get(name), int | float | str)
-    )
+    known = [(form, group[name]) for group, name, form in told if isinstance(group.get(name), int | float | str)]
+    return ", ".join(form.format(value) for form, value in known)
 
 
 def _ended(outcome: dict[str, Any]) -> str:
     seconds, updates = _number(outcome.get("seconds")), outcome.get("updates")
-    trouble = "".join(
-        f", {outcome[name]} {what}"
-        for name, what in (("skipped", "skipped"), ("returns", "ways back"))
-        if outcome.get(name)
-    )
+    counts = (("skipped", "skipped"), ("returns", "ways back"))
+    trouble = "".join(f", {outcome[name]} {what}" for name, what in counts if outcome.get(name))
     return f"{updates} updates" + (f" in {duration(seconds)}" if seconds is not None else "") + trouble
 
 

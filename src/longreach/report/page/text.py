@@ -1,4 +1,4 @@
-"""Text from elsewhere made fit for a page: escaped, on one line, and short, with the whole of it where a mouse rests."""
+"""Text from elsewhere made fit for a page: escaped, on one line, short, with the whole where a mouse rests."""
 
 import math
 
@@ -11,7 +11,7 @@ WHOLE = 2000  # of what a mouse can bring up
 
 
 def shown(text: object, longest: int = LONGEST) -> Markup:
-    """Text that cannot steer a browser or a line's direction; of what is too long the beginning, the rest as a title."""
+    """Text that steers neither browser nor writing direction; of what is too long the beginning, the whole as title."""
     short, whole = safe(text, longest), safe(text, WHOLE)
     if short == whole:
         return escape(short)

@@ -1,0 +1,77 @@
+// Draws the figures that the page carries as data: the first at once, the others as they come near, all before print.
+
+const carried = JSON.parse(document.getElementById("data").textContent);
+let figures = byName(carried.figures);
+
+const NEAR = "800px"; // of the window: what is so near is drawn
+const PAPER = 660; // pixels: the width of a page of A4 or Letter within its margins
+const CONFIG = {
+  responsive: true,
+  displaylogo: false,
+  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+  sendData: false, // no button that sends a figure to somebody's server
+  plotlyServerURL: "",
+  topojsonURL: "",
+};
+
+function byName(list) {
+  return new Map(list.map((figure) => [figure.name, figure]));
+}
+
+const plots = () => [...document.querySelectorAll(".plot")];
+const figureOf = (plot) => figures.get(plot.dataset.figure);
+
+/** Draws a figure, or draws it anew in the theme and width that the page has now. */
+function draw(plot) {
+  const figure = figureOf(plot);
+  if (!figure || !window.Plotly) return;
+  const colour = palette();
+  const layout = laidOut(figure.layout, colour);
+  if (root.dataset.paper) Object.assign(layout, { width: PAPER, autosize: false });
+  Plotly.react(plot, figure.traces.map((trace) => coloured(trace, colour)), layout, CONFIG);
+  plot.dataset.drawn = figure.name;
+}
+
+const drawn = () => plots().filter((plot) => plot.dataset.drawn);
+
+const near = new IntersectionObserver(
+  (entries) => {
+    for (const { isIntersecting, target } of entries) if (isIntersecting && !target.dataset.drawn) draw(target);
+  },
+  { rootMargin: NEAR },
+);
+
+function prepare() {
+  for (const plot of plots()) {
+    const height = figureOf(plot)?.layout.height;
+    if (height) plot.style.minHeight = `${height}px`; // so that nothing moves when it is drawn
+    near.observe(plot);
+  }
+  const [first] = plots();
+  if (first && !first.dataset.drawn) draw(first);
+  for (const button of document.querySelectorAll("[data-csv]")) button.hidden = false;
+}
+
+// On paper: light, every figure drawn and as wide as the paper, every finding open.
+
+let opened = [];
+
+function toPaper() {
+  if (root.dataset.paper) return;
+  root.dataset.paper = "yes";
+  opened = [...document.querySelectorAll("details.finding:not([open])")];
+  for (const details of opened) details.open = true;
+  plots().forEach(draw);
+}
+
+function fromPaper() {
+  if (!root.dataset.paper) return;
+  delete root.dataset.paper;
+  for (const details of opened) details.open = false;
+  drawn().forEach(draw);
+}
+
+addEventListener("beforeprint", toPaper);
+addEventListener("afterprint", fromPaper);
+matchMedia("print").addEventListener("change", ({ matches }) => (matches ? toPaper() : fromPaper()));
+dark.addEventListener("change", () => drawn().forEach(draw));

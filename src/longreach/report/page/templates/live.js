@@ -1,0 +1,58 @@
+// Keeps up with a run that goes on, where a server sends the page's content whenever there is something new.
+
+const shownParts = new Map(); // id of a part -> its HTML, so that what has not changed is left alone
+
+/** Puts new HTML into a part; drawings, what the reader has opened, and the place of the keyboard stay. */
+function replacePart(part, html) {
+  if (shownParts.get(part.id) === html) return;
+  shownParts.set(part.id, html);
+  const inside = part.querySelector(".part");
+  const fresh = document.createRange().createContextualFragment(html);
+  const focused = inside.contains(document.activeElement) ? document.activeElement.id : "";
+  for (const details of inside.querySelectorAll("details[id]")) {
+    const twin = fresh.getElementById(details.id);
+    if (twin) twin.open = details.open;
+  }
+  for (const plot of inside.querySelectorAll(".plot")) {
+    const twin = fresh.getElementById(plot.id);
+    if (twin) {
+      plot.setAttribute("aria-label", twin.getAttribute("aria-label"));
+      twin.replaceWith(plot);
+    }
+  }
+  inside.replaceChildren(fresh);
+  part.hidden = !html;
+  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+}
+
+function update(content) {
+  document.title = content.title;
+  const before = figures;
+  figures = byName(content.figures);
+  for (const [id, html] of Object.entries(content.parts)) {
+    const part = document.getElementById(id);
+    if (part) replacePart(part, html);
+  }
+  prepare();
+  for (const plot of drawn()) {
+    const same = JSON.stringify(before.get(plot.dataset.figure)) === JSON.stringify(figureOf(plot));
+    if (!same) draw(plot);
+  }
+}
+
+function listen(address) {
+  const line = document.getElementById("line");
+  const source = new EventSource(address);
+  source.addEventListener("message", (event) => {
+    update(JSON.parse(event.data));
+    line.textContent = "";
+  });
+  source.addEventListener("open", () => (line.textContent = ""));
+  source.addEventListener("error", () => {
+    const since = new Date().toLocaleTimeString();
+    if (!line.textContent) line.textContent = `No word from longreach view since ${since}: this is what was known then.`;
+  });
+}
+
+prepare();
+if (carried.events) listen(carried.events);
