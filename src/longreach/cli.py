@@ -1,7 +1,5 @@
 """The command line: thin calls to public functions."""
 
-import os
-import shutil
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -109,6 +107,7 @@ def treat(
 
     The same command again goes on where it stopped. Exit code 0 if a remedy is proven or none is needed, else 1.
     """
+    from longreach.report.screen import Screen
     from longreach.report.treated import render
     from longreach.trial.treat import treat as try_out
 
@@ -124,7 +123,7 @@ def treat(
         in_place=in_place,
         folder=run_dir,
     )
-    print(render(found), flush=True)
+    print(render(found, Screen.of(sys.stdout)), end="", flush=True)
     raise typer.Exit(130 if not found.complete else 0 if found.helped else 1)
 
 
@@ -144,6 +143,28 @@ def report(
     else:
         text = launch.draw(diagnosis, sys.stdout)
     print(text, end="", flush=True)  # here, where typer still ends us quietly if whoever read it has gone
+
+
+@app.command()
+def view(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[RUN|DIR]", help="A run folder, or one that holds runs; they may be going on.")
+    ] = Path("longreach-runs"),
+    port: Annotated[
+        int | None, typer.Option(help="Of 127.0.0.1; default: a free one, for the same folder the same again.")
+    ] = None,
+    browse: Annotated[
+        bool | None,
+        typer.Option("--open/--no-open", help="Open the link in a browser; default: where there is a screen."),
+    ] = None,
+) -> None:
+    """Show runs in the browser while they go on: one, or all those under a folder, side by side.
+
+    Prints a link that opens once, in a browser on this machine. Ctrl-C ends it.
+    """
+    from longreach.view.server import view as serve
+
+    serve(folder, port=port, browse=browse)
 
 
 @app.command()
@@ -176,13 +197,15 @@ def forecast(
     out: Annotated[Path | None, typer.Option(help="CSV file to write; default: to the terminal.")] = None,
 ) -> None:
     """Forecast what follows after the end of a file, with a network that `longreach train series` has trained."""
+    from longreach.report.screen import Screen
+    from longreach.report.sheet import shown
     from longreach.training.series.forecast import as_csv, charts
     from longreach.training.series.forecast import forecast as expected
 
     found = expected(folder, file)
     if plot:
-        width = min(100, shutil.get_terminal_size().columns)
-        typer.echo("\n".join(charts(found, width)))
+        screen = Screen.of(sys.stdout)
+        typer.echo(shown("\n".join(charts(found, screen.width)), screen))
     if out is not None:
         as_csv(found.expected, out)
     elif not plot:
@@ -222,17 +245,11 @@ def bench(
     from longreach.bench.cases import Asked
     from longreach.bench.run import bench as train_all
     from longreach.report.benched import render
+    from longreach.report.screen import Screen
 
     asked = Asked(tasks, lengths, cells, remedies, seeds, steps, guess)
     benched = train_all(asked, jobs=jobs, ray=ray, folder=run_dir, quiet=quiet)
-    shown = sys.stdout.isatty()
-    page = render(
-        benched,
-        width=min(100, shutil.get_terminal_size().columns) if shown else 80,
-        color=shown and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb",
-        ascii=not sys.stdout.encoding.lower().startswith("utf"),
-    )
-    print(page, end="", flush=True)
+    print(render(benched, Screen.of(sys.stdout)), end="", flush=True)
     raise typer.Exit(130 if not benched.complete else 1 if any(row.failed for row in benched.rows) else 0)
 
 
