@@ -14,8 +14,9 @@ from tests.training.small import adding, loop_of
 
 from longreach.errors import ArgumentError, RunReadError
 from longreach.training import checkpoint
-from longreach.training.checkpoint import FACTS, WEIGHTS, Snapshot, found, newest, read, write, write_whole
+from longreach.training.checkpoint import FACTS, WEIGHTS, Snapshot, found, newest, read, write
 from longreach.training.snapshot import resume
+from longreach.whole import write_whole
 
 RANK = "rank-0.safetensors"
 

@@ -36,7 +36,7 @@ def held(folder: Path, asked: Asked) -> Iterator[None]:
 
 def _agree(folder: Path, plan: dict[str, Any]) -> None:
     """Refuse the folder of another command; else keep what this one is."""
-    from longreach.training.checkpoint import write_whole
+    from longreach.whole import write_whole
 
     try:
         kept = json.loads((folder / PLAN).read_text(encoding="utf-8"))

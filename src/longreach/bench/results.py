@@ -95,7 +95,7 @@ class Results:
 
     def add(self, case: Case, row: Row) -> None:
         """Keep a row. Raises OSError where the disk takes no more."""
-        from longreach.training.checkpoint import write_whole
+        from longreach.whole import write_whole
 
         self._rows[case.name] = row
         self._file(case).parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ class Results:
 
     def write_table(self) -> None:
         """results.parquet, whole."""
-        from longreach.training.checkpoint import write_whole
+        from longreach.whole import write_whole
 
         write_whole(self.folder / TABLE, parquet(self.rows()))
 

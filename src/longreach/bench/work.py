@@ -50,7 +50,7 @@ def main() -> None:
 
     from longreach import __version__
     from longreach.plain import plain
-    from longreach.training.checkpoint import write_whole
+    from longreach.whole import write_whole
 
     orders = Orders(**json.loads(sys.argv[1]))
     versions = f"longreach {__version__}, torch {torch.__version__}, Python {platform.python_version()}"

@@ -1,9 +1,7 @@
 """Checkpoints: whole or not there, safetensors and JSON, nothing that executes."""
 
-import contextlib
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from longreach.errors import RunReadError
+from longreach.whole import flush, written
 
 SCHEMA = "longreach.checkpoint/2"
 KEPT = 3
@@ -48,11 +47,11 @@ def write(folder: Path, snapshot: Snapshot) -> Path:
     try:
         draft.mkdir(parents=True)
         parts = {WEIGHTS: snapshot.shared} | {f"rank-{rank}.safetensors": own for rank, own in enumerate(snapshot.own)}
-        sums = {name: _written(draft / name, save(tensors)) for name, tensors in parts.items()}
-        _written(draft / FACTS, json.dumps({"schema": SCHEMA, "sums": sums, "facts": snapshot.facts}).encode())
+        sums = {name: written(draft / name, save(tensors)) for name, tensors in parts.items()}
+        written(draft / FACTS, json.dumps({"schema": SCHEMA, "sums": sums, "facts": snapshot.facts}).encode())
         shutil.rmtree(place, ignore_errors=True)  # one that could not be read; what was read is never written again
         draft.rename(place)
-        _flush(place.parent)
+        flush(place.parent)
     except OSError:
         shutil.rmtree(draft, ignore_errors=True)
         raise
@@ -107,38 +106,8 @@ def newest(folder: Path) -> tuple[Snapshot | None, list[str]]:
     return None, []
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Put a file in its place in one go: whoever reads sees the old one or the new one, whole. Raises OSError."""
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        _written(draft, content)
-        draft.replace(path)
-        _flush(path.parent)
-    except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise
-
-
 def _checked(path: Path, checksum: str) -> dict[str, Tensor]:
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != checksum:
         raise ValueError(f"{path.name} is not what was written")
     return load(content)
-
-
-def _written(path: Path, content: bytes) -> str:
-    with open(path, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    return hashlib.sha256(content).hexdigest()
-
-
-def _flush(folder: Path) -> None:
-    """A new name is on the disk only when its folder is."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -17,7 +17,7 @@ from tensorboardX.proto.event_pb2 import Event  # type: ignore[attr-defined]  # 
 from tensorboardX.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
 from tensorboardX.record_writer import masked_crc32c
 
-from longreach.training.checkpoint import write_whole
+from longreach.whole import write_whole
 
 
 class Log:

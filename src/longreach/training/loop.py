@@ -27,6 +27,7 @@ from longreach.training.progress import Silent
 from longreach.training.run import MODEL
 from longreach.training.snapshot import checkpointed, put_back, snapshot
 from longreach.training.trouble import Trouble, length_of
+from longreach.whole import write_whole
 
 SOUND_EVERY = 100  # updates between two moments that training may go back to
 
@@ -172,7 +173,7 @@ class Loop:
         if self._model is None:
             return None
         try:
-            checkpoint.write_whole(self.folder / MODEL, self._model)
+            write_whole(self.folder / MODEL, self._model)
         except OSError as error:
             return error.strerror or str(error)
         self._model = None

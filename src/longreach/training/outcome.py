@@ -12,10 +12,10 @@ import torch
 from longreach.batch import Batch
 from longreach.errors import RunFolderError, RunReadError
 from longreach.folder import DIAGNOSIS, RECORD
-from longreach.training import checkpoint
 from longreach.training.judging import judged
 from longreach.training.loop import Loop
 from longreach.training.run import MODEL, OUTCOME, fitted
+from longreach.whole import write_whole
 
 T = TypeVar("T")
 
@@ -97,7 +97,7 @@ def _left(outcome: Outcome, loop: Loop) -> Outcome:
     if not unwritten:  # a run without it can be gone on with
         facts = {name: value for name, value in vars(outcome).items() if name not in ("folder", "unwritten")}
         content = (json.dumps(facts, indent=1) + "\n").encode()
-        written(OUTCOME, lambda: checkpoint.write_whole(folder / OUTCOME, content), None)
+        written(OUTCOME, lambda: write_whole(folder / OUTCOME, content), None)
     if unwritten:
         unwritten.append(f"free some space in {folder}, then `longreach train --resume {folder}`")
     return replace(outcome, unwritten=tuple(unwritten))
@@ -110,5 +110,5 @@ def _verdict(folder: Path) -> str:
     from longreach.report import json as rendering
 
     diagnosis = diagnose_run(folder)
-    checkpoint.write_whole(folder / DIAGNOSIS, rendering.render(diagnosis).encode())
+    write_whole(folder / DIAGNOSIS, rendering.render(diagnosis).encode())
     return diagnosis.verdict

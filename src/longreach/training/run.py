@@ -9,11 +9,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load as tensors_of
 
 from longreach.errors import RunReadError
-from longreach.training.checkpoint import write_whole
 from longreach.training.devices import Devices
 from longreach.training.network import Architecture, Network
 from longreach.training.plan import Plan
 from longreach.training.problem import Shape, Sizes
+from longreach.whole import write_whole
 
 SCHEMA = "longreach.training/1"
 PLAN, MODEL, OUTCOME = "train.json", "model.safetensors", "outcome.json"
