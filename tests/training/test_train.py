@@ -47,7 +47,7 @@ def left(folder):
 DEATHS = [
     ("longreach.training.loop.length_of", 5, signal.SIGKILL),  # between backward and update
     ("os.fsync", 10, signal.SIGKILL),  # in the middle of a checkpoint
-    ("longreach.training.checkpoint._flush", 2, signal.SIGKILL),
+    ("longreach.training.checkpoint.flush", 2, signal.SIGKILL),
     ("longreach.training.loop.checkpointed", 2, signal.SIGINT),
     ("longreach.training.loop.judged", 1, signal.SIGTERM),
     ("longreach.training.outcome.judged", 1, signal.SIGKILL),  # when all was learned
