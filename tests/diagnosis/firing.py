@@ -31,6 +31,7 @@ STEEP = (0.0, 1.5, 3.0, 4.5, 6.0)
 NAMES = ("head", "blocks.3", "blocks.2", "blocks.1", "blocks.0")
 BROKE = LossCurve(LEARNT.steps, (*LEARNT.values[:31], *[math.nan] * 69))
 OVERFLOW = NonFinite(312, "backward", "overflow", "rnn", "MmBackward0", 41, "inf")
+FORWARD = NonFinite(312, "forward", "overflow", "blocks.0", None, None, "inf")
 WRONG = Crosscheck("net.act", "FastTanh", "differences", "x", "64x128", "float32", 0.62, 0.31, "", 5)
 STEPS = LossCurve(CHANCE.steps, (*CHANCE.values[:20], 6.0, *CHANCE.values[21:40], 6.0, *CHANCE.values[41:60], 6.0,
                                  *CHANCE.values[61:]))  # fmt: skip
@@ -60,7 +61,7 @@ def no_need() -> Need:
 FIRING: dict[Rule, Record] = {
     diagnosis.vanishing_in_time: record(layer(reach=reach(11), need=bump(130, 140))),
     diagnosis.exploding_in_time: record(
-        layer(reach=reach(149, growth=0.1, log_gain=(0.0, 7.45, 14.9)), need=no_need()), loss=STEPS
+        layer(reach=reach(149, growth=0.1, log_gain=(0.0, 7.45, 14.9)), need=None), loss=STEPS
     ),
     diagnosis.short_reach_harmless: record(layer(reach=reach(11), need=no_need()), loss=LEARNT),
     diagnosis.truncated_too_short: replace(
@@ -68,7 +69,7 @@ FIRING: dict[Rule, Record] = {
         windows=(Windows("rnn", 20, 160, 50),),
     ),
     diagnosis.vanishing_in_depth: replace(record(), depth=(depth(SIGMOID),), chance=0.17),
-    diagnosis.exploding_in_depth: replace(record(nonfinite=OVERFLOW, loss=BROKE), depth=(depth(STEEP),)),
+    diagnosis.exploding_in_depth: replace(record(nonfinite=FORWARD, loss=BROKE), depth=(depth(STEEP),)),
     diagnosis.non_finite: record(layer(reach=reach(60), need=no_need()), nonfinite=OVERFLOW, loss=BROKE),
     diagnosis.wrong_gradient: replace(record(), crosschecks=(WRONG,)),
     diagnosis.denormals: record(
@@ -89,7 +90,7 @@ FIRING: dict[Rule, Record] = {
     ),
     diagnosis.dead_units: replace(record(), units=(units(dead=1.0, cut=True),)),
     diagnosis.saturated_units: replace(
-        record(layer(reach=reach(3), need=no_need())), units=(units("rnn", "RNN tanh", saturated=0.95),)
+        record(layer(reach=reach(3), need=None)), units=(units("rnn", "RNN tanh", saturated=0.95),)
     ),
     diagnosis.collapsed_weights: replace(record(), weights=(weight(rank_start=1.0, rank=1.0, clones=1.0),)),
     diagnosis.badly_scaled_input: replace(record(), inputs=(inputs(mean=-40.0, largest=3.0),)),

@@ -1,4 +1,4 @@
-"""Lyapunov exponents of a recurrent layer (Engelken & Vogt 2020, arXiv 2006.14123; Benettin et al. 1980)."""
+"""Lyapunov exponents of a recurrent layer (Vogt et al. 2020, arXiv 2006.14123; Benettin et al. 1980)."""
 
 import math
 from dataclasses import dataclass

@@ -1,0 +1,67 @@
+"""The pages of the reference that are lists of names: mkdocstrings makes the text."""
+
+from importlib import import_module
+
+import longreach
+from longreach import nn, tasks
+from longreach.nn import cells
+
+TRAINING = (
+    "longreach.training.train.train",
+    "longreach.training.train.resume",
+    "longreach.training.plan.Settings",
+    "longreach.training.outcome.Outcome",
+    "longreach.training.problem.Problem",
+    "longreach.training.run.load",
+)
+REMEDIES = (
+    "longreach.remedies.remedy.Remedy",
+    "longreach.remedies.remedy.applied",
+    "longreach.remedies.remedy.undo",
+    "longreach.remedies.named",
+    "longreach.remedies.clip_auto.clipping",
+    "longreach.remedies.guard.guarded",
+)
+TESTING = ("longreach.testing.check_cell", "longreach.testing.Case")
+RECORD = ("Record", "Layer", "Reach", "Need", "DeepNeed", "LongMemory", "Denormals", "LossCurve", "NonFinite")
+
+
+def pages() -> dict[str, str]:
+    """Every page, by its address within docs/."""
+    public = [home(getattr(longreach, name), name) for name in longreach.__all__ if name != "nn"]
+    layers = [home(getattr(nn, name), name) for name in nn.__all__ if name != "cells"]
+    every_cell = [home(getattr(cells, name), name) for name in cells.__all__]
+    every_task = [home(getattr(tasks, name), name) for name in tasks.__all__ if name not in ("TASKS", "make", "named")]
+    return {
+        "reference/longreach.md": _page("longreach", "What `import longreach` gives.", public),
+        "reference/nn.md": _page("longreach.nn", "Layers, cells, and what looks at them.", [*layers, *every_cell]),
+        "reference/remedies.md": _page(
+            "longreach.remedies",
+            "A verb for each remedy, each with [a page of its own](../choose.md#all-of-them), and these:",
+            list(REMEDIES),
+        ),
+        "reference/tasks.md": _page(
+            "longreach.tasks",
+            "The long-lag tasks of the literature.",
+            ["longreach.tasks.make", "longreach.tasks.named", *every_task],
+        ),
+        "reference/training.md": _page("longreach.training", "Training on your own data.", list(TRAINING)),
+        "reference/testing.md": _page("longreach.testing", "Whether a cell of yours is one.", list(TESTING)),
+        "reference/record.md": _page(
+            "longreach.record",
+            "What was measured of a run, as plain data.",
+            [f"longreach.record.{name}" for name in RECORD],
+        ),
+    }
+
+
+def home(thing: object, name: str) -> str:
+    """The dotted name of a public thing where it is defined."""
+    module = getattr(thing, "__module__", None) or ""
+    if not hasattr(import_module(module), name):
+        raise ValueError(f"{name}: expected to be defined in {module}, where it is not")
+    return f"{module}.{name}"
+
+
+def _page(title: str, lead: str, names: list[str]) -> str:
+    return f"# {title}\n\n{lead}\n\n" + "\n\n".join(f"::: {name}" for name in names) + "\n"
