@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from longreach.errors import LongreachError
+from longreach.errors import ArgumentError, LongreachError
 from longreach.training import cli as training
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ class Format(StrEnum):
 
     text = "text"
     json = "json"
+    html = "html"
 
 
 def _version(wanted: bool) -> None:
@@ -130,19 +131,25 @@ def treat(
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as `longreach run` named it.")],
-    format: Annotated[Format, typer.Option("--format", help="How to show it.")] = Format.text,
+    format: Annotated[Format, typer.Option("--format", help="How to show it; html is a page.")] = Format.text,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="File to write; default: to the terminal.")] = None,
 ) -> None:
     """Show a run again, over or still going on."""
-    from longreach import launch
+    from longreach.report.rendered import rendered
+    from longreach.report.screen import Screen
+    from longreach.whole import write_whole
 
-    diagnosis = launch.read_run(folder)
-    if format is Format.json:
-        from longreach.report import json
-
-        text = json.render(diagnosis).rstrip("\n") + "\n"
-    else:
-        text = launch.draw(diagnosis, sys.stdout)
-    print(text, end="", flush=True)  # here, where typer still ends us quietly if whoever read it has gone
+    if out is None and format is Format.html and sys.stdout.isatty():
+        raise ArgumentError("--format html: expected a file for the page, got a terminal; add --out report.html")
+    text = rendered(folder, format.value, Screen.of(sys.stdout if out is None else None))
+    if out is None:  # by typer, which ends us quietly if whoever read it has gone
+        encoding = "utf-8" if format is Format.html else sys.stdout.encoding  # the page says that it is UTF-8
+        typer.echo(text.encode(encoding, "replace"), nl=False)
+        return
+    try:
+        write_whole(out, text.encode())
+    except OSError as error:
+        raise ArgumentError(f"--out {out}: expected a file that can be written, got: {error.strerror}") from None
 
 
 @app.command()

@@ -1,0 +1,30 @@
+"""A run folder as text: for a terminal, for programs, or as a page."""
+
+from pathlib import Path
+from typing import Literal
+
+from longreach.launch import read_run
+from longreach.report.screen import Screen
+from longreach.story import read
+
+Format = Literal["text", "json", "html"]
+
+
+def rendered(folder: Path, format: Format, screen: Screen) -> str:
+    """A run, over or still going on.
+
+    screen   what text is written for; the other formats are the same everywhere
+    Raises   RunReadError where there is no run; a page is made of whatever is in the folder, and says what is missing
+    """
+    if format == "html" and folder.is_dir():
+        from longreach.report.page import html
+
+        return html.render(read(folder))
+    diagnosis = read_run(folder)
+    if format == "json":
+        from longreach.report import json
+
+        return json.render(diagnosis).rstrip("\n") + "\n"
+    from longreach.report import terminal
+
+    return terminal.render(diagnosis, width=screen.width, color=screen.color, ascii=screen.ascii)
