@@ -1,10 +1,24 @@
 """The figures of the page: one a file, each a pure function of a story."""
 
 from longreach.report.page.figure import Figure
+from longreach.report.page.figures.depth import depth
+from longreach.report.page.figures.loss_and_gradient import loss_and_gradient
+from longreach.report.page.figures.proof import proof
 from longreach.report.page.figures.reach_and_need import reach_and_need
+from longreach.report.page.figures.reach_over_training import reach_over_training
+from longreach.report.page.figures.units import units
+from longreach.report.page.figures.updates import updates
 from longreach.story import Story
 
-DRAW = (reach_and_need,)  # in the order of the page; a new one is a file and a name here
+DRAW = (
+    reach_and_need,
+    reach_over_training,
+    proof,
+    loss_and_gradient,
+    depth,
+    updates,
+    units,
+)  # in the order of the page; a new one is a file and a name here
 
 
 def drawn(story: Story) -> tuple[Figure, ...]:

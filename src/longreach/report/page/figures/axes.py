@@ -7,7 +7,9 @@ from typing import Any
 Trace = dict[str, Any]
 
 LARGEST = 300.0  # powers of ten: beyond, no axis can show a number
-DECADES = 1.5  # values that span more are drawn on a logarithmic axis
+DECADES = 1.0  # values that span more are drawn on a logarithmic axis
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}  # plotly makes room at the top
 HOVER = {"hovermode": "x unified", "hoversubplots": "axis", "hoverlabel": {"namelength": -1}}
 
 
@@ -18,7 +20,7 @@ def panels(title: str, *shares: float, top: float = 1.0, gap: float = 0.1) -> di
     top     where the highest ends, as a share of the drawing
     """
     room = top - gap * (len(shares) - 1)
-    layout: dict[str, Any] = {**HOVER, "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"}}
+    layout: dict[str, Any] = {**HOVER, "legend": LEGEND}
     ends = top
     for number, share in enumerate(shares):
         begins = ends - room * share / sum(shares)
@@ -40,11 +42,35 @@ def spans_decades(values: Iterable[float]) -> bool:
     return bool(found) and min(found) > 0 and math.log10(max(found)) - math.log10(min(found)) > DECADES
 
 
+def scaled(axis: dict[str, Any], values: Iterable[float], *, zero: bool = False) -> tuple[float, float]:
+    """Give an axis the range of these values, logarithmic where that shows them better; the values at its ends.
+
+    zero  whether 0 belongs to it
+    """
+    found = [min(1e300, max(-1e300, value)) for value in values if math.isfinite(value)] or [0.0, 1.0]
+    if not zero and spans_decades(found):
+        low, high = math.log10(min(found)), math.log10(max(found))
+        room = 0.05 * (high - low)
+        axis |= {"type": "log", "range": [low - room, high + room], "exponentformat": "power"}
+        axis |= {"dtick": max(1, math.ceil((high - low) / 5))}
+        return 10.0 ** max(-LARGEST, low - room), 10.0 ** min(LARGEST, high + room)
+    low, high = min(found + [0.0] * zero), max(found + [0.0] * zero)
+    room = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
+    ends = (low if zero and low == 0 else low - room), high + room
+    axis |= {"type": "linear", "range": list(ends), "nticks": 5}
+    return ends
+
+
 def curve(name: str, role: str, xs: Sequence[Any], ys: Sequence[float], axis: str = "y", **style: Any) -> Trace:
     """A line; what is not finite is a gap in it."""
     drawn = [float(f"{value:.6g}") if math.isfinite(value) else None for value in ys]
     trace = {"type": "scatter", "mode": "lines", "name": name, "meta": {"role": role}, "x": list(xs), "y": drawn}
     return {**trace, "yaxis": axis, "hovertemplate": "%{y:.3~g}", **style}
+
+
+def many(place: int) -> dict[str, Any]:
+    """Of several curves of equal rank the style of one: a colour of its own by `place`, and a dash."""
+    return {"meta": {"role": "many", "place": place}, "line": {"width": 2, "dash": DASHES[place % len(DASHES)]}}
 
 
 LOST = (  # what it is, how it is told, its symbol, at which end of the axis it is drawn
@@ -69,6 +95,17 @@ def lost(
         if at:
             traces.append(marks(told, "broken", at, [ends[end]] * len(at), symbol, axis, hovertemplate=told))
     return traces
+
+
+def level(layout: dict[str, Any], text: str, value: float, axis: str = "y", dash: str = "dash") -> None:
+    """A horizontal line to compare with, across a panel, and its label at the right end; adds them to the layout."""
+    style = {"width": 1.5, "dash": dash}
+    across = {"x0": 0, "x1": 1, "y0": value, "y1": value, "xref": "paper", "yref": axis}
+    layout.setdefault("shapes", []).append({"type": "line", "name": "quiet", "layer": "below", "line": style, **across})
+    is_log = layout["yaxis" + axis[1:]].get("type") == "log"  # there shapes stand at the value, labels at its logarithm
+    at = {"x": 1, "y": math.log10(value) if is_log else value, "xref": "paper", "yref": axis}
+    label = {"name": "quiet", "text": text, "showarrow": False, "xanchor": "right", "yanchor": "bottom"}
+    layout.setdefault("annotations", []).append(label | at)
 
 
 def marks(

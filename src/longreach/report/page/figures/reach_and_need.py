@@ -9,7 +9,7 @@ from longreach.diagnosis.wording import counted, factor, percent
 from longreach.record import Layer, Need, Reach
 from longreach.report.chart import between
 from longreach.report.page.figure import Figure
-from longreach.report.page.figures.axes import Trace, curve, lost, marks, panels, power
+from longreach.report.page.figures.axes import Trace, curve, level, lost, marks, panels, power
 from longreach.report.page.figures.text import cut
 from longreach.report.page.figures.thin import envelope
 from longreach.report.places import Place, gravest_first
@@ -63,10 +63,9 @@ def _draw(place: Place, number: int, more: str) -> Figure:
     layout["xaxis"] |= {"range": [0, _end(layer)]}
     traces: list[Trace] = []
     if reach:
-        traces += _gain(reach, layout["yaxis"])
+        traces += _gain(reach, layout)
     if layer.need:
-        axis = "y2" if both else "y"
-        traces += _needed(layer, axis, layout["yaxis2" if both else "yaxis"])
+        traces += _needed(layer, layout, "y2" if both else "y")
     for line, row in zip(lines, rows_of_labels, strict=True):
         _add(line, row, top, layout, _end(layer))
     return Figure(
@@ -93,25 +92,24 @@ def _lag_axis(layer: Layer) -> str:
     return f"lag (steps {ahead} in time)"
 
 
-def _gain(reach: Reach, axis: dict[str, Any]) -> list[Trace]:
+def _gain(reach: Reach, layout: dict[str, Any]) -> list[Trace]:
     """The curves of the upper panel; sets its axis."""
+    axis = layout["yaxis"]
     signal = reach.log_signal or ()
     ends = _range(reach)
-    axis |= {"type": "log", "range": list(ends), "title": {"text": "part that is left"}, "exponentformat": "power"}
+    axis |= {"type": "log", "range": list(ends), "title": {"text": "gain, signal"}, "exponentformat": "power"}
     axis |= {"dtick": max(1, math.ceil((ends[1] - ends[0]) / 6))}
     edges = (10.0 ** ends[0], 10.0 ** ends[1])
     limit = threshold_of(reach)
-    last = max((reach.horizon, *reach.lags))
     traces = [
-        curve("gain: of any gradient", "reach", reach.lags, [power(ln) for ln in reach.log_gain], line={"width": 3}),
+        curve("gain", "reach", reach.lags, [power(ln) for ln in reach.log_gain], line={"width": 3}),
         *lost("gain", reach.lags, reach.log_gain, edges, nothing="gain 0: nothing is left"),
     ]
     if signal:
         style = {"width": 2, "dash": "dot"}
-        traces.append(curve("signal: of this loss", "signal", reach.lags, [power(ln) for ln in signal], line=style))
+        traces.append(curve("signal", "signal", reach.lags, [power(ln) for ln in signal], line=style))
         traces += lost("signal", reach.lags, signal, edges, nothing="signal 0: nothing is left")
-    style = {"width": 1.5, "dash": "dash"}
-    traces.append(curve(f"reach ends at {percent(limit)}", "quiet", [0, last], [limit, limit], line=style))
+    level(layout, f"reach ends at {percent(limit)}", limit)
     at = power(between(reach.lags, reach.log_gain, reach.lag))
     if math.isfinite(at):
         traces.append(marks("reach", "reach", [reach.lag], [at], "circle", showlegend=False, hoverinfo="skip"))
@@ -131,11 +129,12 @@ def threshold_of(reach: Reach) -> float:
     return reach.threshold if 0 < reach.threshold < 1 else 0.01
 
 
-def _needed(layer: Layer, name: str, axis: dict[str, Any]) -> list[Trace]:
+def _needed(layer: Layer, layout: dict[str, Any], name: str) -> list[Trace]:
     """The curves of the lower panel; sets its axis."""
-    found = [(layer.need, "need: of one input", "solid", "tozeroy")]
+    axis = layout["yaxis" + name[1:]]
+    found = [(layer.need, "need", "solid", "tozeroy")]
     if layer.deep:
-        found.append((layer.deep.need, "need: of two inputs together", "dashdot", "none"))
+        found.append((layer.deep.need, "need of two inputs together", "dashdot", "none"))
     shares = [share for need, *_ in found if need for share in need.strength if math.isfinite(share)]
     smallest = layer.need.detectable if layer.need else math.nan
     top = 1.1 * max([*shares, smallest if math.isfinite(smallest) else 0.0, 1e-9])
@@ -152,9 +151,7 @@ def _needed(layer: Layer, name: str, axis: dict[str, Any]) -> list[Trace]:
             style |= {"mode": "markers", "marker": {"size": 9}}
         traces += [curve(told, "need", lags, strength, name, **style), *lost("need", lags, strength, (0, top), name)]
     if math.isfinite(smallest):
-        told = f"smallest that would be found: {percent(smallest)}"
-        style = {"width": 1.5, "dash": "longdash"}
-        traces.append(curve(told, "quiet", [0, _end(layer)], [smallest, smallest], name, line=style))
+        level(layout, f"detectable: {percent(smallest)}", smallest, name, "longdash")
     return traces
 
 
@@ -200,14 +197,14 @@ def _look(layer: Layer, reach: Reach | None, need: Need | None) -> str:
 def _how_far(reach: Reach | None) -> str:
     if reach is None:
         return "How far a gradient reaches could not be measured"
-    limit, of = percent(threshold_of(reach)), f"of {counted(reach.horizon, 'step')}"
+    limit, of = percent(threshold_of(reach)), f"of {reach.horizon} steps"
     if any(math.isnan(ln) for ln in reach.log_gain):
         return f"Gain is NaN at some lags: reach {reach.lag} {of} is a lower bound"
     if reach.lag >= reach.horizon:
         last = reach.log_gain[-1] if reach.log_gain else 0.0
         grows = f"; it grows to {factor(last)}" if last > math.log(10) else ""
         return f"Gain stays above {limit} over all {counted(reach.horizon, 'step')}{grows}"
-    return f"Gain falls below {limit} after {counted(reach.lag, 'step')} {of}"
+    return f"Gain falls below {limit} after {reach.lag} {of}"
 
 
 def _how_needed(layer: Layer, need: Need | None) -> str:
