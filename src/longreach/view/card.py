@@ -1,8 +1,10 @@
 """A run in a few words and two small curves, for the page that shows many."""
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from longreach.diagnosis.stacks import asked
 from longreach.folder import LOCK
@@ -35,12 +37,13 @@ class Card:
     steps        training steps taken
     loss         the last one; NaN where the loss is NaN; None where there is none
     losses, gain curves: over training steps, and over the lag of that layer
+    command      what was run, with its arguments; of a training, what was learned
     proven       of a trial: what helped, in a sentence
     missing      what could not be read
     """
 
     state: str
-    subject: str
+    command: str
     word: str
     tone: str
     layer: str = ""
@@ -62,7 +65,7 @@ def card_of(story: Story, run: Found) -> Card:
     losses = story.history.losses
     return Card(
         state=_state(story, run),
-        subject=str(words["subject"]),
+        command=_command(story),
         word=verdict.word,
         tone=verdict.tone,
         steps=_steps(story),
@@ -85,6 +88,17 @@ def _state(story: Story, run: Found) -> str:
     if (run.path / LOCK).exists():
         return "stopped"
     return "failed" if story.diagnosis and story.diagnosis.record.run.get("exit") else "over"
+
+
+def _command(story: Story) -> str:
+    """What tells a run from others of the same script."""
+    if story.trained:
+        return str(story.trained.plan.get("kind", ""))
+    run = story.diagnosis.record.run if story.diagnosis else {}
+    script, arguments = run.get("script"), run.get("argv")
+    if not isinstance(script, str) or not isinstance(arguments, list):
+        return ""
+    return shlex.join([Path(script).name, *map(str, arguments)])
 
 
 def _steps(story: Story) -> int:

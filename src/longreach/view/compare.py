@@ -49,7 +49,7 @@ def _facts(cards: Sequence[Card]) -> list[tuple[str, list[str]]]:
     rows = {
         "verdict": [card.word for card in cards],
         "state": [card.state for card in cards],
-        "script or data": [card.subject for card in cards],
+        "what was run": [card.command for card in cards],
         "layer": [card.layer for card in cards],
         "reach, steps": ["" if card.reach is None else number(card.reach) for card in cards],
         "need, steps": [card.need for card in cards],
@@ -88,11 +88,22 @@ def _gains(runs: Sequence[Found], cards: Sequence[Card]) -> Figure:
     traces: list[Trace] = []
     for place, (run, card) in enumerate(drawn):
         traces += _one(run, place, card.gain.xs, [power(ln) for ln in card.gain.ys])
-    furthest = max(drawn, key=lambda one: one[1].reach or 0, default=None)
-    look = f"{furthest[0].name} reaches furthest, {number(furthest[1].reach)} steps." if furthest else ""
     curves = [(run, Curve(card.gain.xs, tuple(ln / math.log(10) for ln in card.gain.ys))) for run, card in drawn]
     title = "How much of a gradient survives, over the lag"
-    return _figure("gains", title, look, ("run", "lag (steps)", "log10 of gain"), curves, traces, layout)
+    return _figure("gains", title, _furthest(drawn), ("run", "lag (steps)", "log10 of gain"), curves, traces, layout)
+
+
+def _furthest(drawn: Sequence[tuple[Found, Card]]) -> str:
+    """What to see in the gradients."""
+    reaches = {card.reach or 0 for _, card in drawn}
+    if len(reaches) == 1:
+        return (
+            f"All reach {number(max(reaches))} steps."
+            if len(drawn) > 1
+            else f"It reaches {number(max(reaches))} steps."
+        )
+    run, card = max(drawn, key=lambda one: one[1].reach or 0, default=(None, None))
+    return f"{run.name} reaches furthest, {number(card.reach)} steps." if run and card else ""
 
 
 def _one(run: Found, place: int, xs: Sequence[float], ys: Sequence[float]) -> list[Trace]:

@@ -63,8 +63,8 @@ def list_state(library: Library, count: int) -> Hashable:
 
 def file(name: str) -> str:
     """What a list loads beside itself: `list.css` begins with the look of the page of a run."""
-    text = (HERE / name).read_text("utf-8")
-    return (PAGE / "page.css").read_text("utf-8") + text if name == "list.css" else text
+    sources = {"list.css": (PAGE / "page.css", HERE / name), "listen.js": (PAGE / name,)}.get(name, (HERE / name,))
+    return "".join(source.read_text("utf-8") for source in sources)
 
 
 def run_page(version: Version, events: str) -> str:
@@ -86,8 +86,8 @@ def _line(count: int, cards: list[Card], *, whole: bool) -> str:
 def _unread(run: Found) -> Card:
     if run.kind == "bench":
         going = any(is_alive(run.path, lock) for lock in BENCH if lock.endswith(".lock"))
-        return Card("going on" if going else "over", run.name, f"{len(run.inner)} trainings", "open")
-    return Card("", run.name, "reading …", "open")
+        return Card("going on" if going else "over", "", f"{len(run.inner)} trainings", "open")
+    return Card("", "", "reading …", "open")
 
 
 def _losses(card: Card) -> str:

@@ -29,7 +29,7 @@ PARTS = {  # in the order of the page: the first two have no heading of their ow
     "run": "What was run",
 }
 
-SCRIPTS = ("colours", "draw", "keys", "save", "live")  # one after the other, one script
+SCRIPTS = ("colours", "draw", "keys", "save", "listen", "live")  # one after the other, one script
 
 
 def render(story: Story) -> str:
@@ -70,7 +70,8 @@ def page(content: dict[str, Any], *, events: str = "") -> str:
         .render(
             content=content,
             headings=PARTS,
-            data=as_json({"figures": content["figures"], "events": events}),
+            data=as_json({"figures": content["figures"], "going": content["going"], "events": events}),
+            live=bool(events),
             style=(HERE / "page.css").read_text("utf-8"),
             scripts=scripts,
             policy=_policy(scripts, events),

@@ -29,7 +29,7 @@
   }
 
   function update(content) {
-    byId("line").textContent = content.line;
+    byId("count").textContent = content.line;
     byId("none").hidden = content.cards.length > 0;
     byId("more").hidden = !content.more;
     byId("rest").textContent = content.more;
@@ -41,6 +41,7 @@
       if (cards.children[place] !== shown) cards.insertBefore(shown, cards.children[place] || null);
     });
     choose();
+    return true; // another run may begin at any time
   }
 
   function choose() {
@@ -54,5 +55,5 @@
   cards.addEventListener("change", choose);
   window.addEventListener("pageshow", choose);
   choose();
-  window.longreach = { update };
+  listen(document.body.dataset.events, byId("line"), true, update);
 })();

@@ -41,6 +41,7 @@ function laidOut(layout, colour) {
     margin: { l: 56, r: 12, t: 8, b: 48 },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("soft"), activecolor: colour("ink") },
     autosize: true,
+    uirevision: "reader", // what the reader has zoomed to, or hidden, stays when there is something new
   };
   const drawn = { ...common, ...layout, hoverlabel: { ...box, ...layout.hoverlabel } };
   const axis = { gridcolor: colour("grid"), zerolinecolor: colour("edge"), linecolor: colour("edge"), automargin: true };

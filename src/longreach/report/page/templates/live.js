@@ -40,19 +40,10 @@ function update(content) {
   }
 }
 
-function listen(address) {
-  const line = document.getElementById("line");
-  const source = new EventSource(address);
-  source.addEventListener("message", (event) => {
-    update(JSON.parse(event.data));
-    line.textContent = "";
-  });
-  source.addEventListener("open", () => (line.textContent = ""));
-  source.addEventListener("error", () => {
-    const since = new Date().toLocaleTimeString();
-    if (!line.textContent) line.textContent = `No word from longreach view since ${since}: this is what was known then.`;
-  });
+function hear(content) {
+  update(content);
+  return content.going;
 }
 
 prepare();
-if (carried.events) listen(carried.events);
+if (carried.events) listen(carried.events, document.getElementById("line"), carried.going, hear);
