@@ -186,16 +186,12 @@ def diagnose_run(folder: Path):
 
 
 def draw(diagnosis, stream) -> str:
-    """The terminal report in the width, colours and letters that `stream` can show (no-color.org)."""
+    """The terminal report in the width, colours and letters that `stream` can show."""
     from longreach.report import terminal
+    from longreach.report.screen import Screen
 
-    shown = stream.isatty()
-    return terminal.render(
-        diagnosis,
-        width=os.get_terminal_size(stream.fileno()).columns or 80 if shown else 80,
-        color=shown and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb",
-        ascii=not stream.encoding.lower().startswith("utf"),
-    )
+    screen = Screen.of(stream)
+    return terminal.render(diagnosis, width=screen.width, color=screen.color, ascii=screen.ascii)
 
 
 def _close_record(folder: Path, command: list[str], started: float, code: int) -> list[str]:

@@ -7,6 +7,7 @@ from longreach.bench.results import Row
 from longreach.bench.run import Benched, Section
 from longreach.bench.success import successes
 from longreach.report.benched import render
+from longreach.report.screen import Screen
 from longreach.tasks import Published
 
 FIGURES = (
@@ -86,14 +87,15 @@ def test_the_page_is_right_to_the_space():
 
 def test_no_line_is_wider_than_the_terminal():
     long = tuple(row(100, "min-gru+phases+linear-recurrent", n, "clip-norm+identity-init+guard") for n in range(2))
-    for width in (60, 80, 100):
-        lines = render(benched((*ROWS, *long)), width=width).splitlines()
-        assert max(map(len, lines)) <= width
+    for width in (40, 60, 80, 100):
+        page = render(benched((*ROWS, *long)), Screen(width))
+        assert max(map(len, page.splitlines()[:-1])) <= width
+        assert all(number in page.replace("\n", " ") for number in ("T = 100", "chance loss 0.1667", "2 of 3", "1,000"))
 
 
 def test_colours_are_only_where_they_are_asked_for():
     assert "\x1b[" not in render(benched())
-    assert "\x1b[1m" in render(benched(), color=True)
+    assert "\x1b[1m" in render(benched(), Screen(color=True))
 
 
 def test_a_bench_that_has_no_row_yet_says_so():
@@ -101,6 +103,6 @@ def test_a_bench_that_has_no_row_yet_says_so():
 
 
 def test_a_terminal_without_blocks_is_shown_what_it_can():
-    page = render(benched(), ascii=True)
+    page = render(benched(), Screen(ascii=True))
     assert page.isascii()
     assert "lstm                  :::  ___" in page

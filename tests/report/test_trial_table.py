@@ -3,8 +3,10 @@
 import io
 import sys
 
-from rich.console import Console
+import pytest
 
+from longreach.report.screen import Screen
+from longreach.report.sheet import Sheet
 from longreach.report.trial_table import Board
 from longreach.trial.runs import Result
 
@@ -34,7 +36,8 @@ def test_where_nobody_watches_there_is_a_line_for_every_run(monkeypatch):
     )
 
 
-def test_on_a_terminal_a_table_fills_up(monkeypatch):
+@pytest.mark.parametrize("width", [40, 80])
+def test_on_a_terminal_a_table_fills_up(monkeypatch, width):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
@@ -45,12 +48,15 @@ def test_on_a_terminal_a_table_fills_up(monkeypatch):
     with Board(2) as board:
         board.says("seed 1 of 2")
         board.begun("control", 0)
-        board.begun("lstm", 0)
+        board.begun("a\x1b[31m-long-course+another-one", 0)
         board.ended(result("control", 0))
         board.refresh(Runs())
-    text = Console(file=io.StringIO(), width=60)
-    text.print(board._table(Runs()))
-    lines = text.file.getvalue().splitlines()
-    assert lines[0].strip() == "0:00  seed 1 of 2"
-    assert [line.split() for line in lines[1:]] == [["seed", "1", "seed", "2"], ["control", "0.25"], ["lstm", "50%"]]
-    assert "control" in shown.getvalue()
+        sheet = Sheet(Screen(width))
+        board._table(sheet)
+    name = "a\\x1b[31m-long-course+another-one"
+    rows = [["seed", "1", "seed", "2"], ["control", "0.25"], [name, "50%"]]
+    if width == 40:
+        rows = [["seed", "1", "seed", "2"], ["control", "0.25"], [name], ["50%"]]
+    assert [line.split() for line in sheet.text().splitlines()] == rows
+    assert "0:00  seed 1 of 2" in shown.getvalue()
+    assert "\x1b[31m-long" not in shown.getvalue()

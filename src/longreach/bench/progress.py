@@ -1,11 +1,11 @@
 """What `longreach bench` says while it works: on a terminal a bar, and a line for every case that has ended."""
 
-import sys
 import threading
-from typing import Any, Self
+from typing import Self
 
 from longreach.bench.cases import Case
 from longreach.bench.results import Row
+from longreach.report.live import Live
 
 
 class Progress:
@@ -16,27 +16,19 @@ class Progress:
     """
 
     def __init__(self, cases: int, done: int, *, quiet: bool):
-        self._cases, self._done, self._quiet = cases, done, quiet
+        self._cases, self._done = cases, done
         self._running: dict[str, Case] = {}
         self._lock = threading.Lock()
-        self._bar: Any = None
+        self._live = Live(cases, done=done, quiet=quiet)
 
     def __enter__(self) -> Self:
-        if not self._quiet and sys.stderr is not None and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-            columns = (BarColumn(bar_width=20), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn())
-            self._bar = Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True))
-            self._task = self._bar.add_task("", total=self._cases, completed=self._done)
-            self._bar.start()
+        self._live.__enter__()
         if self._done:
-            self._say(f"{self._done} of {self._cases} are done already")
+            self._live.said(f"{self._done} of {self._cases} are done already")
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._live.__exit__()
 
     def begun(self, case: Case) -> None:
         """A case runs."""
@@ -49,20 +41,13 @@ class Progress:
         with self._lock:
             self._running.pop(case.name, None)
             self._done += 1
-        self._say(f"[{self._done}/{self._cases}] {case}: {told(row)}")
+        self._live.said(f"[{self._done}/{self._cases}] {case}: {told(row)}")
         self._draw()
 
     def _draw(self) -> None:
-        if self._bar is not None:
-            with self._lock:
-                running = next((str(case) for case in self._running.values()), "")
-            self._bar.update(self._task, completed=self._done, description=running)
-
-    def _say(self, line: str) -> None:
-        if self._bar is not None:
-            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
-        elif not self._quiet and sys.stderr is not None:
-            print(line, file=sys.stderr, flush=True)
+        with self._lock:
+            running = next((str(case) for case in self._running.values()), "")
+        self._live.at(self._done, running)
 
 
 def told(row: Row) -> str:

@@ -1,17 +1,16 @@
 """The tasks of the literature, for the terminal."""
 
-import textwrap
+from longreach.report.screen import Screen
+from longreach.report.sheet import Sheet
 
 
-def render() -> str:
+def render(screen: Screen | None = None) -> str:
     """Name and source of each, and when it counts as solved."""
     from longreach.tasks import TASKS
 
-    lines = []
+    sheet = Sheet(screen or Screen())
     for task in TASKS:
-        lines += [task.name, *_wrapped(f"{task.source}. Solved: {task.criterion}"), ""]
-    return "\n".join(lines)
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, 78, initial_indent="  ", subsequent_indent="  ")
+        sheet.line((task.name, "strong"))
+        sheet.paragraph(f"{task.source}. Solved: {task.criterion}")
+        sheet.gap()
+    return sheet.text()

@@ -1,6 +1,7 @@
 """`longreach train …`: one command a kind of data, and the options that all of them share."""
 
 import inspect
+import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -87,6 +88,8 @@ def _run(kind: str, source: dict[str, Any], options: dict[str, Any]) -> None:
 
 def _told(work: Callable[[], Any]) -> None:
     """Run, and say how it ended."""
+    from longreach.launch import read_run
+    from longreach.report.screen import Screen
     from longreach.report.trained import render
     from longreach.training.loop import Interrupted
 
@@ -96,7 +99,8 @@ def _told(work: Callable[[], Any]) -> None:
         typer.echo(f"longreach: {stop}", err=True)
         raise typer.Exit(stop.code) from None
     if outcome.test:
-        typer.echo(render(outcome), nl=False)
+        diagnosis = read_run(outcome.folder) if outcome.verdict else None
+        print(render(outcome, diagnosis, Screen.of(sys.stdout)), end="", flush=True)
     for sentence in outcome.unwritten:
         typer.echo(f"longreach: {sentence}", err=True)
     if outcome.unwritten:
@@ -139,9 +143,10 @@ def task(
 ) -> dict[str, Any]:
     """A long-lag task of the literature, exactly as it was published."""
     if name == "list":
+        from longreach.report.screen import Screen
         from longreach.report.tasks import render
 
-        typer.echo(render(), nl=False)
+        print(render(Screen.of(sys.stdout)), end="")
         raise typer.Exit
     files = None if folder is None else str(folder.absolute())
     options = {"length": length, "variant": variant, "longest": longest, "folder": files, "permuted": permuted or None}

@@ -1,11 +1,9 @@
 """What a training run tells: a bar for people, metrics.csv and TensorBoard for tools."""
 
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
-from longreach.report.aloud import say
+from longreach.report.live import Live
 from longreach.training.logs import Board, Table
 from longreach.training.trouble import Event
 
@@ -60,7 +58,7 @@ class Progress(Silent):
         self._logs = (self._metrics, self._validation, self._events, self._board)
         self._began = self._flushed = time.monotonic()
         self._first, self._latest, self._is_full = 0, "", False
-        self._bar, self._task = _bar(updates, quiet), None
+        self._live = Live(updates, quiet=quiet)
 
     def begin(self, step: int) -> None:
         """From this step on; what the logs hold of later ones came from a run that was stopped, and is taken out."""
@@ -70,9 +68,8 @@ class Progress(Silent):
                 log.cut(step)
         except OSError as error:
             self.said(f"the logs hold some steps twice from step {step} on: {error.strerror}")
-        if self._bar is not None:
-            self._bar.start()
-            self._task = self._bar.add_task("", total=self._updates, completed=step)
+        self._live = Live(self._updates, done=step, quiet=self._quiet)
+        self._live.__enter__()
 
     def updated(self, step: int, loss: float, length: float, lr: float) -> None:
         """An update was taken."""
@@ -84,10 +81,8 @@ class Progress(Silent):
         now = time.monotonic()
         if now - self._flushed > FLUSHED:
             self.flush()
-        if self._bar is not None and self._task is not None:
-            speed = (step - self._first) / max(now - self._began, 1e-9)
-            told = f"loss {loss:.4g}  {speed:.1f}/s  {self._memory}  {self._latest}"
-            self._bar.update(self._task, completed=step, description=told)
+        speed = (step - self._first) / max(now - self._began, 1e-9)
+        self._live.at(step, f"loss {loss:.4g}  {speed:.1f}/s  {self._memory}  {self._latest}")
 
     def happened(self, event: Event) -> None:
         """A step was skipped, or training went back."""
@@ -99,15 +94,12 @@ class Progress(Silent):
         self._validation.add({"step": step, **scores})
         self._board.add(step, {f"validation/{name}": value for name, value in scores.items()})
         self._latest = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
-        if self._bar is None:
+        if not self._live.is_drawn:
             self.said(f"step {step:>6} of {self._updates}   validation: {self._latest}")
 
     def said(self, sentence: str) -> None:
         """Something that the user has to know."""
-        if self._bar is not None:
-            self._bar.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
-        elif not self._quiet:
-            say(sentence)
+        self._live.said(sentence)
 
     def flush(self) -> None:
         """Bring what was told to the files."""
@@ -125,15 +117,4 @@ class Progress(Silent):
     def end(self) -> None:
         """No more to tell."""
         self.flush()
-        if self._bar is not None:
-            self._bar.stop()
-
-
-def _bar(updates: int, quiet: bool) -> Any:
-    if quiet or sys.stderr is None or not sys.stderr.isatty():
-        return None
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(bar_width=20), TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn())
-    return Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True), transient=True)
+        self._live.__exit__()

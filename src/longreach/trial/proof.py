@@ -2,7 +2,6 @@
 
 import json
 import math
-import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
@@ -15,7 +14,6 @@ from longreach.trial.effect import Effect, effect, luck
 SCHEMA = "longreach.proof/1"
 FEWEST_SEEDS = 3  # below, nothing is proven (luck), and nothing is given up for good
 BLOWN_UP = 10.0  # starts above the start: such an end says that it is large, and no more
-WIDTH = 80
 POINTS = 100  # of a thinned curve
 Verdict = Literal["proven", "no better", "worse", "undecided", "not applicable"]
 
@@ -203,7 +201,9 @@ class Proof:
         raise RunReadError(f"expected a proof of schema {SCHEMA}, got {value['schema']!r}: another version wrote it")
 
     def __str__(self) -> str:
-        return "\n".join([*_wrapped(self.sentence), "", *self._table(), *self.notes])
+        from longreach.report import proved  # drawing lies above proving: known here only when asked to draw
+
+        return proved.render(self).rstrip("\n")
 
     @property
     def sentence(self) -> str:
@@ -240,9 +240,6 @@ class Proof:
         if any(0 < len(arm.outcomes) < len(self.control.outcomes) for arm in self.arms):
             said.append("Arms with fewer seeds were decided, or given up for better ones.")
         return said
-
-    def _table(self) -> list[str]:
-        return [*_aligned(self.rows), *(line for remark in self.remarks for line in _wrapped(remark))]
 
     def _row(self, arm: Arm) -> tuple[str, ...]:
         seeds = _common(self.control, arm)
@@ -324,21 +321,3 @@ def _interval(one: Effect) -> str:
 def _ratio(pairs: Iterable[tuple[float, float]]) -> str:
     ratios = [after / before for before, after in pairs if before > 0]
     return f"{median(ratios):.1f}x" if ratios else ""
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH)
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Columns as wide as they must be; a name that leaves no room for its row stands above it."""
-    widths = [max(len(row[column]) for row in rows) for column in range(1, len(rows[0]))]
-    room = max(8, WIDTH - sum(width + 1 for width in widths))
-    lines = []
-    for name, *cells in rows:
-        if len(name) > room:
-            lines.append(name)
-        shown = name if len(name) <= room else ""
-        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
-        lines.append(" ".join([shown.ljust(room), *padded]).rstrip())
-    return lines

@@ -11,7 +11,8 @@ import torch
 
 from longreach import launch, ranks
 from longreach.diagnosis import Diagnosis
-from longreach.errors import ArgumentError, ScriptError
+from longreach.errors import ArgumentError, RunReadError, ScriptError
+from longreach.record import Layer
 from longreach.remedies import named
 from longreach.report.trial_table import Board
 from longreach.script import check_module, check_script
@@ -21,7 +22,7 @@ from longreach.trial.patch import Patch, patch_for
 from longreach.trial.place import default_folder, held, kept_input, plan_of, within
 from longreach.trial.pool import Pool
 from longreach.trial.prescriptions import candidates, need_of, prescribed
-from longreach.trial.proof import Proof, survivors
+from longreach.trial.proof import Arm, Proof, survivors
 from longreach.trial.random_change import random_change
 from longreach.trial.runs import CONTROL, Interrupted, Result, Runs, Script
 
@@ -41,6 +42,7 @@ class Treated:
     proof      of what was tried; None if there was nothing to try
     patch      that makes the winner permanent; None without a winner
     same       whether the patched script's first losses are the winner's; None if that was not tried
+    after      what was measured of the winner's layers; empty without a winner
     complete   False where it was interrupted
     folder     where everything is kept, as it is to be shown
     """
@@ -51,6 +53,7 @@ class Treated:
     proof: Proof | None
     patch: Patch | None = None
     same: bool | None = None
+    after: tuple[Layer, ...] = ()
     complete: bool = True
     folder: str = ""
 
@@ -142,9 +145,18 @@ def _tried(pool: Pool, seeds: int, asked: list[str]) -> Treated:
     try:
         proof = _rounds(pool, courses, random, seeds, notes)
         patch, same = _patched(pool, proof.winner.name) if proof.winner else (None, None)
+        after = _layers(pool, proof.winner) if proof.winner else ()
     except KeyboardInterrupt:
         return Treated(diagnosis, need, forecasts, _proof(pool, courses, random, notes), complete=False)
-    return Treated(diagnosis, need, forecasts, proof, patch, same)
+    return Treated(diagnosis, need, forecasts, proof, patch, same, after)
+
+
+def _layers(pool: Pool, winner: Arm) -> tuple[Layer, ...]:
+    """Of the winner's first run, for the picture. Cost: that of judging it, about a second a recurrent module."""
+    try:
+        return launch.diagnose_run(pool.runs.at(winner.name, winner.outcomes[0].seed)).record.layers
+    except RunReadError:  # somebody has cleared the folder: the proof stands without the picture
+        return ()
 
 
 def _control(pool: Pool) -> tuple[str, ...]:
