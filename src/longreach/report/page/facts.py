@@ -9,7 +9,7 @@ from longreach.diagnosis.verdict import HEALTHY, Diagnosis
 from longreach.diagnosis.wording import percent
 from longreach.report.page.ran import run_facts
 from longreach.report.page.taught import Taught, taught
-from longreach.report.places import gravest_first
+from longreach.report.places import Place, gravest_first
 from longreach.report.sentences import without_finding
 from longreach.report.words import REMEDIES, heading
 from longreach.story import Story
@@ -34,10 +34,18 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Where:
+    """One place of a finding, with the evidence as (what, value)."""
+
+    where: str
+    summary: str
+    evidence: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True)
 class Found:
     """All findings of one kind, in words.
 
-    places    where it was found: name, summary, and the evidence as (what, value)
     more      places that are not listed
     remedies  name and what it does
     """
@@ -45,7 +53,7 @@ class Found:
     code: str
     name: str
     severity: str
-    places: tuple[tuple[str, str, tuple[tuple[str, Any], ...]], ...]
+    places: tuple[Where, ...]
     more: int
     remedies: tuple[tuple[str, str], ...]
 
@@ -94,32 +102,29 @@ def _findings(diagnosis: Diagnosis | None) -> list[Found]:
 def _found(same: list[Finding]) -> Found:
     first = same[0]
     places = tuple(
-        (one.where, one.summary, tuple((key.replace("_", " "), value) for key, value in one.evidence.items()))
+        Where(one.where, one.summary, tuple((key.replace("_", " "), value) for key, value in one.evidence.items()))
         for one in same[:MOST]
     )
     remedies = tuple((name, REMEDIES.get(name, "")) for name in first.remedies)
     return Found(first.code, heading(first.name), first.severity, places, len(same) - len(places), remedies)
 
 
-def _layers(diagnosis: Diagnosis | None) -> list[tuple[Any, ...]]:
-    """Name, kind, units, reach, growth, need, smallest effect, steps, finding, why something could not be measured."""
-    if diagnosis is None:
-        return []
-    rows = []
-    for place in gravest_first(diagnosis):
-        layer, reach, need = place.layer, place.layer.reach, asked(place.layer)
-        rows.append(
-            (
-                place.name,
-                layer.kind,
-                layer.hidden,
-                reach.lag if reach else "?",
-                reach.growth if reach else "?",
-                "?" if need is None else need.lag,
-                "?" if need is None else percent(need.detectable),
-                reach.horizon if reach else "?",
-                place.finding,
-                layer.blind,
-            )
-        )
-    return rows
+def _layers(diagnosis: Diagnosis | None) -> list[dict[str, Any]]:
+    """A row for each layer and direction: heading -> value; "?" is what could not be measured."""
+    return [_layer(place) for place in gravest_first(diagnosis)] if diagnosis else []
+
+
+def _layer(place: Place) -> dict[str, Any]:
+    layer, reach, need = place.layer, place.layer.reach, asked(place.layer)
+    found = f"{place.finding.code} {heading(place.finding.name)}" if place.finding else layer.blind or ""
+    return {
+        "layer": place.name,
+        "kind": layer.kind,
+        "units": layer.hidden,
+        "reach, steps": reach.lag if reach else "?",
+        "need, steps": need.lag if need else "?",
+        "of steps": reach.horizon if reach else "?",
+        "growth, nats per step": reach.growth if reach else "?",
+        "need that would be seen, from": percent(need.detectable) if need else "?",
+        "finding": found,
+    }

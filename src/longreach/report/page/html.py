@@ -24,7 +24,7 @@ PARTS = {  # in the order of the page: the first two have no heading of their ow
     "findings": "What was found",
     "proof": "What was tried, and what helped",
     "training": "The training",
-    "figures": "The course of the run",
+    "figures": "The run in pictures",
     "layers": "The layers",
     "run": "What was run",
 }
@@ -50,7 +50,9 @@ def content(story: Story) -> dict[str, Any]:
 
     figures = [figure_data(figure) for figure in drawn(story)]
     told = facts.told(story)
-    shown = {"story": story, "first": figures[:1], "rest": figures[1:], **told}
+    proof = [figure for figure in figures[1:] if figure["name"].startswith("proof")]  # beside what they are about
+    rest = [figure for figure in figures[1:] if figure not in proof]
+    shown = {"story": story, "first": figures[:1], "proof": proof, "rest": rest, **told}
     templates = _templates()
     parts = {part: templates.get_template(f"{part}.html.j2").render(shown).strip() for part in PARTS}
     return {"title": told["title"], "going": story.going, "parts": parts, "figures": figures}

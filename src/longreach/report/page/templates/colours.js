@@ -35,11 +35,12 @@ function coloured(trace, colour) {
 function laidOut(layout, colour) {
   const box = { bgcolor: colour("card"), bordercolor: colour("edge"), font: { color: colour("ink") } };
   const common = {
-    font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: colour("ink") },
+    font: { family: getComputedStyle(document.body).fontFamily, size: innerWidth < 480 ? 11 : 13, color: colour("ink") },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     margin: { l: 56, r: 12, t: 8, b: 48 },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("soft"), activecolor: colour("ink") },
+    dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom", // a finger on a figure scrolls the page
     autosize: true,
     uirevision: "reader", // what the reader has zoomed to, or hidden, stays when there is something new
   };
