@@ -10,7 +10,7 @@ from typing import Self
 
 from longreach.probes import reach
 from longreach.probes.samples import Curve, LayerKey
-from longreach.quantities.clipping import NORM, VALUE, Clip
+from longreach.quantities.clipping import NORM, Clip
 from longreach.quantities.gradients import GradientNorm
 from longreach.quantities.spikes import Spike
 from longreach.quantities.units import UnitsSample
@@ -76,7 +76,7 @@ class History:
 
     losses             of the run, at most 20,000 points: the mean from a step to the next one
     before, after      norm of the whole gradient as it came back, and as the optimizer used it
-    limit              what a clipping function allowed
+    limit              the largest norm that clip_grad_norm_ allowed
     reach              one per recurrent layer and direction
     updates            ‖Δw‖ / ‖w‖ of a step, one per matrix of weights
     dead, saturated    share of units, one per activation; in [0, 1]
@@ -106,8 +106,7 @@ def history(store: Store) -> History:
     Raises  RunReadError where the store is damaged
     """
     norms = store.samples(GradientNorm).get("", [])
-    clips = store.samples(Clip)
-    called = clips.get(NORM) or clips.get(VALUE) or []
+    clips = store.samples(Clip).get(NORM, [])
     units = {
         f"{place} {found[-1].kind}".strip(): [sample for sample in found if sample.units]
         for place, found in store.samples(UnitsSample).items()
@@ -116,7 +115,7 @@ def history(store: Store) -> History:
         losses=Track.of("loss", store.losses()),
         before=Track.of("gradient", ((sample.step, sample.before) for sample in norms)),
         after=Track.of("as used", ((sample.step, sample.after) for sample in norms)),
-        limit=Track.of("limit", ((sample.step, sample.limit) for sample in called)),
+        limit=Track.of("limit", ((sample.step, sample.limit) for sample in clips)),
         reach=tuple(_reach(key, curves) for key, curves in store.curves().items()),
         updates=tuple(
             Track.of(place, ((sample.step, sample.ratio) for sample in found))

@@ -9,7 +9,7 @@ Trace = dict[str, Any]
 LARGEST = 300.0  # powers of ten: beyond, no axis can show a number
 DECADES = 1.0  # values that span more are drawn on a logarithmic axis
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}  # plotly makes room at the top
+LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "tracegroupgap": 0}
 HOVER = {"hovermode": "x unified", "hoversubplots": "axis", "hoverlabel": {"namelength": -1}}
 
 
@@ -51,9 +51,10 @@ def scaled(axis: dict[str, Any], values: Iterable[float], *, zero: bool = False)
     if not zero and spans_decades(found):
         low, high = math.log10(min(found)), math.log10(max(found))
         room = 0.05 * (high - low)
-        axis |= {"type": "log", "range": [low - room, high + room], "exponentformat": "power"}
-        axis |= {"dtick": max(1, math.ceil((high - low) / 5))}
-        return 10.0 ** max(-LARGEST, low - room), 10.0 ** min(LARGEST, high + room)
+        ends = max(-LARGEST, low - room), min(LARGEST, high + room)
+        axis |= {"type": "log", "range": list(ends), "exponentformat": "power"}
+        axis["dtick"] = "D2" if high - low < 2 else math.ceil((high - low) / 5)  # D2: 1, 2, 5, 10
+        return 10.0 ** ends[0], 10.0 ** ends[1]
     low, high = min(found + [0.0] * zero), max(found + [0.0] * zero)
     room = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
     ends = (low if zero and low == 0 else low - room), high + room
@@ -83,7 +84,7 @@ LOST = (  # what it is, how it is told, its symbol, at which end of the axis it 
 def lost(
     what: str, xs: Sequence[Any], values: Sequence[float], ends: tuple[float, float], axis: str = "y", nothing: str = ""
 ) -> list[Trace]:
-    """What has no place on the axis, as marks at its ends: NaN, infinities.
+    """What has no place on the axis, as marks at its ends: NaN, infinities. Pointed at, they say `what` it is.
 
     ends     the values at the lower and upper end
     nothing  what -inf means, where values are logarithms
@@ -91,10 +92,22 @@ def lost(
     traces = []
     for is_lost, told, symbol, end in LOST:
         at = [x for x, value in zip(xs, values, strict=True) if is_lost(value)]
-        told = nothing if nothing and told == "-infinity" else f"{what}: {told}"
+        name = nothing if nothing and told == "-infinity" else told
         if at:
-            traces.append(marks(told, "broken", at, [ends[end]] * len(at), symbol, axis, hovertemplate=told))
+            hover = {"hovertemplate": f"{what}: {name}<extra></extra>"}
+            traces.append(marks(name, "broken", at, [ends[end]] * len(at), symbol, axis, **hover))
     return traces
+
+
+def once(traces: Iterable[Trace]) -> list[Trace]:
+    """The legend names each thing once, however many traces show it; a click there hides all of them."""
+    named: set[str] = set()
+    shown = []
+    for trace in traces:
+        again = trace["name"] in named
+        named.add(trace["name"])
+        shown.append({"legendgroup": trace["name"], **trace, **({"showlegend": False} if again else {})})
+    return shown
 
 
 def level(layout: dict[str, Any], text: str, value: float, axis: str = "y", dash: str = "dash") -> None:

@@ -7,18 +7,18 @@ from longreach.diagnosis.vanishing_in_depth import LEFT
 from longreach.diagnosis.wording import counted, factor, percent
 from longreach.quantities.depth import Depth
 from longreach.report.page.figure import Figure
-from longreach.report.page.figures.axes import curve, level, lost, panels, power, scaled
+from longreach.report.page.figures.axes import curve, level, lost, once, panels, power, scaled
 from longreach.report.page.figures.text import cut, shown
 from longreach.report.page.figures.thin import evenly
 from longreach.story import Story
 
-MOST, MOST_LAYERS = 4, 200
+MOST, MOST_LAYERS = 3, 100
 
 
 def depth(story: Story) -> tuple[Figure, ...]:
     """Gain over depth, the highest layer on the left: one drawing for each network with at least three layers, or tree.
 
-    Drawn   at most 4 networks, the deepest first; of more than 200 layers, evenly spaced ones
+    Drawn   at most 3 networks, the deepest first; of more than 100 layers, evenly spaced ones
     Axes    logarithmic where gain spans more than a power of ten
     """
     if story.diagnosis is None:
@@ -39,15 +39,15 @@ def _draw(found: Depth, number: int) -> Figure:
     axis["title"] = {"text": "gain"}
     ends = scaled(axis, [power(ln) for ln in (*start, *late)])
     layout["height"] = 320
-    layout["xaxis"] |= {"dtick": max(1, math.ceil(len(rows) / 8)), "zeroline": False}
+    layout["xaxis"] |= {"dtick": max(1, math.ceil(found.steps / 6)), "zeroline": False}
     told = [f"hop {place}" if hops else shown(name) for place, name in zip(places, names, strict=True)]
     at = {"text": told, "hovertemplate": "%{y:.3~g} (%{text})", "mode": "lines+markers"}
     thick, thin = {"width": 3}, {"width": 1.5, "dash": "dot"}
     traces = [
         curve("at the start", "beside", places, [power(ln) for ln in start], line=thin, **at, marker={"symbol": "x"}),
         curve("late in the run", "main", places, [power(ln) for ln in late], line=thick, **at),
-        *lost("gain", places, [*start], ends, nothing="at the start: gain 0"),
-        *lost("gain", places, [*late], ends, nothing="late in the run: gain 0"),
+        *lost("at the start", places, start, ends, nothing="0: nothing is left"),
+        *lost("late in the run", places, late, ends, nothing="0: nothing is left"),
     ]
     if axis["type"] == "log" and ends[0] < math.exp(LEFT) < ends[1]:
         level(layout, f"{percent(math.exp(LEFT))}: vanishing", math.exp(LEFT))
@@ -56,7 +56,7 @@ def _draw(found: Depth, number: int) -> Figure:
         title=f"Gain over depth: {cut(found.module)}",
         look=_look(found, start, late),
         said=_said(found, names, start, late),
-        traces=traces,
+        traces=once(traces),
         layout=layout,
         columns=("place", "hop" if hops else "layer", "log10 of gain at the start", "log10 of gain late in the run"),
         rows=[(place, cut(name), a / math.log(10), b / math.log(10)) for place, name, a, b in rows],

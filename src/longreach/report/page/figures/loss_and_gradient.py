@@ -5,25 +5,26 @@ from collections.abc import Iterable
 from typing import Any
 
 from longreach.diagnosis.wording import counted, percent
-from longreach.history import History, Track
+from longreach.history import History, Mark, Track
 from longreach.quantities.clipping import OWN
 from longreach.quantities.gradients import ALIKE
 from longreach.report.page.figure import Figure
-from longreach.report.page.figures.axes import Trace, curve, level, lost, many, marks, panels, scaled
+from longreach.report.page.figures.axes import LARGEST, Trace, curve, level, lost, many, marks, once, panels, scaled
 from longreach.report.page.figures.text import cut, shown
 from longreach.report.page.figures.thin import envelope, evenly
 from longreach.story import Story
 
 SYMBOLS = {"spike": "triangle-up-open", "skipped": "x-thin-open", "went back": "triangle-left", "NaN or infinity": "x"}
 OTHER = "diamond-open"
-MOST_MARKS, MOST_SCORES = 200, 4
+MOST_MARKS, MOST_KINDS, MOST_SCORES = 100, 6, 4
+LONGEST = 120  # characters of what is said of an event
 
 
 def loss_and_gradient(story: Story) -> tuple[Figure, ...]:
     """Loss, validation scores and gradient norm over training steps, one below the other, with every event.
 
     Axes    logarithmic where the values are positive and span more than a power of ten
-    Points  over more than 1,800 the extremes of each column, so that spikes stay; 200 events of each kind
+    Points  over more than 1,800 the extremes of each column, so that spikes stay; 100 events of each kind
     Gaps    what is NaN or infinite is no point of a line: marks at the edge of the panel tell of it
     """
     course, scores = story.history, story.trained.validation[:MOST_SCORES] if story.trained else ()
@@ -49,7 +50,7 @@ def loss_and_gradient(story: Story) -> tuple[Figure, ...]:
             title="Loss and gradient over training",
             look=_look(story),
             said=_said(course),
-            traces=traces,
+            traces=once(traces),
             layout=layout,
             columns=("training step", "what", "value"),
             rows=_rows(course, scores),
@@ -71,11 +72,11 @@ def _losses(course: History, beside: list[Track], layout: dict[str, Any], name: 
     axis["title"] = {"text": "loss"}
     ends = scaled(axis, [value for track in (course.losses, *beside) for value in track.values])
     return [
-        *_drawn(course.losses, "loss", "main", ends, name, line={"width": 1.5}),
+        *_drawn(course.losses, "loss", "main", ends, name, line={"width": 1.5}, showlegend=False),
         *(
             trace
             for track in beside
-            for trace in _drawn(track, "loss, validation", "beside", ends, name, line={"width": 2.5, "dash": "dash"})
+            for trace in _drawn(track, "validation loss", "beside", ends, name, line={"width": 2.5, "dash": "dash"})
         ),
     ]
 
@@ -98,7 +99,7 @@ def _norms(story: Story, layout: dict[str, Any], name: str) -> list[Trace]:
     used = _used(course)
     limits = [limit] if limit is not None else [value for value in course.limit.values if value > 0]
     ends = scaled(axis, [*course.before.values, *used.values, *limits])
-    traces = _drawn(course.before, "gradient", "main", ends, name, line={"width": 1.5})
+    traces = _drawn(course.before, "gradient", "main", ends, name, line={"width": 1.5}, showlegend=False)
     if used.steps:
         style = {"width": 1.5, "dash": "dot"}
         traces += _drawn(used, "gradient as used", "beside", ends, name, line=style)
@@ -139,16 +140,20 @@ def _drawn(track: Track, name: str, role: str, ends: tuple[float, float], axis: 
 
 def _events(course: History, layout: dict[str, Any]) -> list[Trace]:
     """What happened, at the head of the highest panel; what exactly is told when a mark is pointed at."""
+    if not course.marks:
+        return []
     axis = layout["yaxis"]
-    top = axis["range"][1]
-    head = 10.0**top if axis["type"] == "log" else top
-    kinds: dict[str, list[Any]] = {}
+    low, high = axis["range"]
+    room = 0.06 * (high - low)
+    axis["range"] = [low, high + 2 * room]
+    head = 10.0 ** min(LARGEST, high + room) if axis["type"] == "log" else high + room
+    kinds: dict[str, list[Mark]] = {}
     for mark in course.marks:
         kinds.setdefault(mark.what, []).append(mark)
     traces = []
-    for what, found in kinds.items():
+    for what, found in list(kinds.items())[:MOST_KINDS]:
         kept = evenly(found, MOST_MARKS)
-        told = [shown(f"{mark.what}: {mark.text}", 160) for mark in kept]
+        told = [shown(f"{mark.what}: {mark.text}", LONGEST) for mark in kept]
         role = "broken" if what == "NaN or infinity" else "event"
         symbol, steps = SYMBOLS.get(what, OTHER), [mark.step for mark in kept]
         style = {"text": told, "hovertemplate": "%{text}"}
@@ -166,7 +171,7 @@ def _look(story: Story) -> str:
     counts: dict[str, int] = {}
     for mark in course.marks:
         counts[mark.what] = counts.get(mark.what, 0) + 1
-    said += [f"{cut(what)}: {count}" for what, count in counts.items()]
+    said += [f"{cut(what)}: {count}" for what, count in list(counts.items())[:MOST_KINDS]]
     text = "; ".join(said) or "What was measured of the gradient"
     return text[0].upper() + text[1:] + "."
 
@@ -185,7 +190,7 @@ def _said(course: History) -> str:
         if finite:
             (least, at), (most, there) = min(finite), max(finite)
             said.append(f"The {what} lies between {least:.3g}, at step {at}, and {most:.3g}, at step {there}.")
-    said += [f"Step {mark.step}: {cut(mark.what)}: {cut(mark.text, 160)}." for mark in evenly(course.marks, 10)]
+    said += [f"Step {mark.step}: {cut(mark.what)}: {cut(mark.text, LONGEST)}." for mark in evenly(course.marks, 10)]
     return " ".join(said)
 
 
@@ -194,7 +199,9 @@ def _rows(course: History, scores: tuple[Track, ...]) -> list[tuple[int, str, fl
     named = [("loss", course.losses), ("gradient norm", course.before), ("gradient norm as used", _used(course))]
     named += [("limit of clipping", course.limit), *((f"validation: {cut(score.name)}", score) for score in scores)]
     rows = [(s, what, v) for what, track in named for s, v in _points(_thinned(track))]
-    told = ((mark.step, cut(f"{mark.what}: {mark.text}", 160), None) for mark in evenly(course.marks, MOST_MARKS))
+    told = (
+        (mark.step, cut(f"{mark.what}: {mark.text}", LONGEST), None) for mark in evenly(course.marks, 2 * MOST_MARKS)
+    )
     return [*rows, *told]
 
 

@@ -5,7 +5,7 @@ from statistics import fmean, median
 from typing import Any
 
 from longreach.report.page.figure import Figure
-from longreach.report.page.figures.axes import LEGEND, Trace, curve, lost, marks, panels, scaled
+from longreach.report.page.figures.axes import LEGEND, Trace, curve, lost, marks, once, panels, scaled
 from longreach.report.page.figures.text import cut, shown
 from longreach.story import Story
 from longreach.trial.effect import Effect
@@ -160,15 +160,13 @@ def _losses(found: Proof) -> tuple[Figure, ...]:
     layout["yaxis"]["title"] = {"text": "loss"}
     traces: list[Trace] = []
     rows = []
-    named = set()
     for who, role, dash, run in runs:
         steps = _steps(len(run.losses), found.steps)
-        style = {"line": {"width": 2, "dash": dash}, "legendgroup": who, "showlegend": who not in named}
-        hover = {"hovertemplate": f"seed {run.seed}, step %{{x}}: %{{y:.3~g}}"}
-        traces.append(curve(shown(who), role, steps, run.losses, **style, **hover))
+        hover = f"seed {run.seed}, step %{{x}}: %{{y:.3~g}}"
+        line = {"width": 2, "dash": dash}
+        traces.append(curve(shown(who), role, steps, run.losses, line=line, hovertemplate=hover))
         traces += lost(shown(f"{who}, seed {run.seed}"), steps, run.losses, ends)
         rows += [(step, cut(who), run.seed, value) for step, value in zip(steps, run.losses, strict=True)]
-        named.add(who)
     ended = _ended(found, best)
     look = f"{ended[0].upper()}{ended[1:]} Dotted: the control; solid: {cut(name)}."
     return (
@@ -177,7 +175,7 @@ def _losses(found: Proof) -> tuple[Figure, ...]:
             title=f"Losses of the control and of {cut(name)}, seed by seed",
             look=look,
             said=f"A curve of the loss over the training step for each of {len(runs)} runs. {look}",
-            traces=traces,
+            traces=once(traces),
             layout=layout,
             columns=("training step", "arm", "seed", "loss"),
             rows=rows,

@@ -9,7 +9,7 @@ from longreach.diagnosis.wording import counted, factor, percent
 from longreach.record import Layer, Need, Reach
 from longreach.report.chart import between
 from longreach.report.page.figure import Figure
-from longreach.report.page.figures.axes import Trace, curve, level, lost, marks, panels, power
+from longreach.report.page.figures.axes import Trace, curve, level, lost, marks, once, panels, power
 from longreach.report.page.figures.text import cut
 from longreach.report.page.figures.thin import envelope
 from longreach.report.places import Place, gravest_first
@@ -24,7 +24,7 @@ WIDE = 0.3  # of the width: a label on a phone
 def reach_and_need(story: Story) -> tuple[Figure, ...]:
     """Gain, signal and need over the lag, with reach and need as lines: one drawing for each layer and direction.
 
-    Drawn   at most 12 layers, the gravest first; the title of the last one says how many are not
+    Drawn   at most 12 layers, the gravest first; the last one says how many are not
     Axes    the lag is linear, so that distances are distances; gain and signal are logarithmic, so that an even fade is
             a straight slope; need is linear
     Points  all measured lags of gain; of need, over more than 1,800 lags, the extremes of each column
@@ -35,10 +35,7 @@ def reach_and_need(story: Story) -> tuple[Figure, ...]:
     drawable = [place for place in places if _end(place.layer) >= 1]
     drawn = drawable[:MOST]
     more = len(places) - len(drawn)
-    return tuple(
-        _draw(place, number, f" ({counted(more, 'more layer')} not drawn)" if more and place is drawn[-1] else "")
-        for number, place in enumerate(drawn)
-    )
+    return tuple(_draw(place, number, more if place is drawn[-1] else 0) for number, place in enumerate(drawn))
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class Line:
     dash: str
 
 
-def _draw(place: Place, number: int, more: str) -> Figure:
+def _draw(place: Place, number: int, more: int) -> Figure:
     layer = place.layer
     reach, need = layer.reach, asked(layer)
     lines = _lines(layer, reach, need)
@@ -70,10 +67,10 @@ def _draw(place: Place, number: int, more: str) -> Figure:
         _add(line, row, top, layout, _end(layer))
     return Figure(
         name="reach-and-need" + (f"-{number + 1}" if number else ""),
-        title=f"Reach and need: {cut(place.name)}{more}",
-        look=_look(layer, reach, need),
+        title=f"Reach and need: {cut(place.name)}",
+        look=_look(layer, reach, need) + (f" {counted(more, 'more layer')} not drawn." if more else ""),
         said=_said(layer, reach, need),
-        traces=traces,
+        traces=once(traces),
         layout=layout,
         columns=("lag (steps)", "log10 of gain", "log10 of signal", "need (share of variance)", "need of two inputs"),
         rows=_rows(layer),
@@ -103,12 +100,12 @@ def _gain(reach: Reach, layout: dict[str, Any]) -> list[Trace]:
     limit = threshold_of(reach)
     traces = [
         curve("gain", "reach", reach.lags, [power(ln) for ln in reach.log_gain], line={"width": 3}),
-        *lost("gain", reach.lags, reach.log_gain, edges, nothing="gain 0: nothing is left"),
+        *lost("gain", reach.lags, reach.log_gain, edges, nothing="0: nothing is left"),
     ]
     if signal:
         style = {"width": 2, "dash": "dot"}
         traces.append(curve("signal", "signal", reach.lags, [power(ln) for ln in signal], line=style))
-        traces += lost("signal", reach.lags, signal, edges, nothing="signal 0: nothing is left")
+        traces += lost("signal", reach.lags, signal, edges, nothing="0: nothing is left")
     level(layout, f"reach ends at {percent(limit)}", limit)
     at = power(between(reach.lags, reach.log_gain, reach.lag))
     if math.isfinite(at):

@@ -8,11 +8,11 @@ LONGEST = 40  # characters of a name: more leave no room for the drawing on a ph
 
 
 def shown(text: object, longest: int = LONGEST) -> str:
-    """Text that plotly draws letter by letter: nothing in it is taken for a tag, a link or an entity.
+    """Text that plotly draws letter by letter: nothing in it is taken for a tag, a link, an entity or a formula.
 
     Of what is too long the end stays, which tells layers apart.
     """
-    return html.escape(cut(text, longest), quote=False)
+    return html.escape(cut(text, longest), quote=False).replace("$", "&#36;")  # which would begin a formula
 
 
 def cut(text: object, longest: int = LONGEST) -> str:

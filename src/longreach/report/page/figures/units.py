@@ -6,19 +6,19 @@ from itertools import chain
 from longreach.diagnosis.wording import percent
 from longreach.history import Track
 from longreach.report.page.figure import Figure
-from longreach.report.page.figures.axes import Trace, curve, lost, many, panels
+from longreach.report.page.figures.axes import Trace, curve, lost, many, once, panels
 from longreach.report.page.figures.text import cut, shown
 from longreach.report.page.figures.thin import envelope
 from longreach.story import Story
 
-MOST, COLUMNS = 8, 60  # activations that are drawn; of each, two points for so many columns
+MOST, COLUMNS = 8, 40  # activations that are drawn; of each, two points for so many columns
 KINDS = ("dead", "saturated")
 
 
 def units(story: Story) -> tuple[Figure, ...]:
     """Share of dead and of saturated units over the run, in two panels: a line for each activation.
 
-    Drawn   at most 8 activations, those with most such units at some time; of more than 120 samples the extremes
+    Drawn   at most 8 activations, those with most such units at some time; of more than 80 samples the extremes
     """
     dead, saturated = ({track.name: track for track in of} for of in (story.history.dead, story.history.saturated))
     most = {name: max(map(_highest, _both(name, dead, saturated))) for name in {**dead, **saturated}}
@@ -44,7 +44,7 @@ def units(story: Story) -> tuple[Figure, ...]:
             title="Dead and saturated units" + (f" ({MOST} of {len(most)} activations)" if len(most) > MOST else ""),
             look=_look(dead, saturated),
             said=_said(names, dead, saturated),
-            traces=traces,
+            traces=once(traces),
             layout=layout,
             columns=("training step", "activation", "what", "share of its units"),
             rows=[
@@ -72,11 +72,9 @@ def _points(track: Track) -> list[tuple[int, float]]:
 
 
 def _line(track: Track, place: int, axis: str) -> list[Trace]:
-    """The legend names each activation once."""
     steps, shares = ([point[at] for point in _points(track)] for at in (0, 1))
     name = shown(track.name)
-    style = {"showlegend": axis == "y", "legendgroup": str(place), "hovertemplate": "%{y:.1%}", **many(place)}
-    line = curve(name, "many", steps, shares, axis, **style)
+    line = curve(name, "many", steps, shares, axis, **many(place), hovertemplate="%{y:.1%}")
     line = line if len(steps) > 1 else {**line, "mode": "markers"}
     return [line, *lost(name, steps, shares, (0.0, 1.0), axis)]
 

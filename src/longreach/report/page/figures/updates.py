@@ -8,12 +8,12 @@ from longreach.diagnosis.wording import percent
 from longreach.history import Track
 from longreach.quantities.updates import middle
 from longreach.report.page.figure import Figure
-from longreach.report.page.figures.axes import Trace, curve, lost, many, panels, power, scaled
+from longreach.report.page.figures.axes import Trace, curve, lost, many, once, panels, power, scaled
 from longreach.report.page.figures.text import cut, shown
 from longreach.report.page.figures.thin import envelope
 from longreach.story import Story
 
-MOST, COLUMNS = 8, 80  # matrices that are drawn; of each, two points for so many columns
+MOST, COLUMNS = 8, 60  # matrices that are drawn; of each, two points for so many columns
 
 
 def updates(story: Story) -> tuple[Figure, ...]:
@@ -21,7 +21,7 @@ def updates(story: Story) -> tuple[Figure, ...]:
 
     Band    up to the leap that the rule of step sizes (LR503) takes for too large. Down to the step that, were every
             step of the run as large and in one direction, would move a matrix just as far as that rule asks for
-    Drawn   at most 8 matrices, those furthest from the middle of the band; of more than 160 samples the extremes
+    Drawn   at most 8 matrices, those furthest from the middle of the band; of more than 120 samples the extremes
     """
     found = [track for track in story.history.updates if track.steps]
     if not found:
@@ -79,17 +79,18 @@ def _lines(drawn: list[Track], band: tuple[float, float], layout: dict[str, Any]
         )
         line = curve(name, "many", track.steps, [power(log) for log in logs], **many(place))
         traces.append(line if len(logs) > 1 else {**line, "mode": "markers"})
-        traces += lost(name, track.steps, logs, ends, nothing=f"{name}: 0, not moved")
-    return traces
+        traces += lost(name, track.steps, logs, ends, nothing="0, not moved")
+    return once(traces)
 
 
 def _look(found: list[Track], band: tuple[float, float]) -> str:
     ratios = [middle(track.values) for track in found]
     inside = sum(band[0] <= ratio <= band[1] for ratio in ratios)
     least, most = (pick((ratio for ratio in ratios if not math.isnan(ratio)), default=math.nan) for pick in (min, max))
+    by = percent(least) if percent(least) == percent(most) else f"{percent(least)} to {percent(most)}"
     return (
-        f"In the middle of the run's samples a step moves the matrices by {percent(least)} to {percent(most)} of their "
-        f"size; {inside} of {len(found)} lie within the band from {percent(band[0])} to {percent(band[1])}."
+        f"In the median over the run a step moves the matrices by {by} of their size; {inside} of {len(found)} lie "
+        f"within the band from {percent(band[0])} to {percent(band[1])}."
     )
 
 
