@@ -9,6 +9,7 @@ from longreach.diagnosis.verdict import HEALTHY, Diagnosis
 from longreach.diagnosis.wording import percent
 from longreach.report.page.ran import run_facts
 from longreach.report.page.taught import Taught, taught
+from longreach.report.page.text import brief
 from longreach.report.places import Place, gravest_first
 from longreach.report.sentences import without_finding
 from longreach.report.words import REMEDIES, heading
@@ -61,10 +62,10 @@ class Found:
 def told(story: Story) -> dict[str, Any]:
     """Everything that the templates ask for."""
     lesson = taught(story.trained) if story.trained else None
-    verdict = _verdict(story)
+    verdict, subject = _verdict(story), _subject(story, lesson)
     return {
-        "title": verdict.word,
-        "subject": _subject(story, lesson),
+        "title": f"{verdict.word}: {brief(subject, 80)} · longreach",
+        "subject": subject,
         "verdict": verdict,
         "findings": _findings(story.diagnosis),
         "layers": _layers(story.diagnosis),
@@ -81,9 +82,7 @@ def _subject(story: Story, lesson: Taught | None) -> str:
 
 def _verdict(story: Story) -> Verdict:
     if story.diagnosis is None:
-        said = (
-            "The run goes on; nothing could be judged yet." if story.going else "Nothing was found that can be judged."
-        )
+        said = "Nothing could be judged yet." if story.going else "Nothing was found that can be judged."
         return Verdict("nothing to judge", "open", said)
     gravest = story.diagnosis.gravest
     if gravest is None:

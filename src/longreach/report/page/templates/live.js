@@ -7,7 +7,9 @@ function replacePart(part, html) {
   if (shownParts.get(part.id) === html) return;
   shownParts.set(part.id, html);
   const inside = part.querySelector(".part");
-  const fresh = document.createRange().createContextualFragment(html);
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  const fresh = template.content;
   const focused = inside.contains(document.activeElement) ? document.activeElement.id : "";
   for (const details of inside.querySelectorAll("details[id]")) {
     const twin = fresh.getElementById(details.id);
@@ -46,4 +48,7 @@ function hear(content) {
 }
 
 prepare();
+unpack().then(prepare, () => {
+  for (const plot of plots()) plot.textContent = "This browser is too old to draw the figure; its numbers stand below.";
+});
 if (carried.events) listen(carried.events, document.getElementById("line"), carried.going, hear);
