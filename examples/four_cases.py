@@ -1,7 +1,7 @@
 """Four networks, four ways in which the two curves can lie:  python examples/four_cases.py
 
-A plain RNN is asked for a number that it was shown some steps ago, out of 60 numbers. What it is asked for, and how long
-it may train, decides which of the four pictures longreach draws. One core takes about half a minute.
+A plain RNN is shown 60 numbers and asked for one of them. Which one, and how it may train, decides which of the four
+pictures longreach draws. One core takes about ten seconds.
 """
 
 from dataclasses import dataclass

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from griffe import Extension
-
 from docs.making.sheet import markdown, sheet
+from griffe import Extension
 
 
 class DataSheets(Extension):

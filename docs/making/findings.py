@@ -6,11 +6,12 @@ import re
 
 from docs.making.sheet import Sheet, escaped, sheet
 from docs.making.terminal import picture
+from tests.diagnosis.firing import FIRING
+
 from longreach.diagnosis import RULES, Finding, Rule, diagnose
 from longreach.plain import plain
 from longreach.remedies import REMEDIES
 from longreach.report.words import heading
-from tests.diagnosis.firing import FIRING
 
 HEADINGS = ("Looks at", "Why it matters", "Threshold", "Stays silent", "Blind to", "Remedies", "Papers")
 GRADES = ("critical", "warning", "info")
@@ -85,10 +86,7 @@ def remedies(finding: Finding) -> str:
     if not named:
         return "No remedy of longreach's answers it: what to do is said above."
     linked = ", ".join(f"[{name}](../remedies/{name}.md)" for name in dict.fromkeys(named))
-    return (
-        f"In longreach: {linked}. `longreach treat` tries those that fit your script; "
-        "[how to choose](../choose.md)."
-    )
+    return f"In longreach: {linked}. `longreach treat` tries those that fit your script; [how to choose](../choose.md)."
 
 
 def index() -> str:

@@ -1,7 +1,5 @@
 """The pages of the reference that are lists of names: mkdocstrings makes the text."""
 
-from importlib import import_module
-
 import longreach
 from longreach import nn, tasks
 from longreach.nn import cells
@@ -15,12 +13,12 @@ TRAINING = (
     "longreach.training.run.load",
 )
 REMEDIES = (
-    "longreach.remedies.remedy.Remedy",
-    "longreach.remedies.remedy.applied",
-    "longreach.remedies.remedy.undo",
+    "longreach.remedies.Remedy",
+    "longreach.remedies.applied",
+    "longreach.remedies.undo",
     "longreach.remedies.named",
-    "longreach.remedies.clip_auto.clipping",
-    "longreach.remedies.guard.guarded",
+    "longreach.remedies.clipping",
+    "longreach.remedies.guarded",
 )
 TESTING = ("longreach.testing.check_cell", "longreach.testing.Case")
 RECORD = ("Record", "Layer", "Reach", "Need", "DeepNeed", "LongMemory", "Denormals", "LossCurve", "NonFinite")
@@ -28,10 +26,10 @@ RECORD = ("Record", "Layer", "Reach", "Need", "DeepNeed", "LongMemory", "Denorma
 
 def pages() -> dict[str, str]:
     """Every page, by its address within docs/."""
-    public = [home(getattr(longreach, name), name) for name in longreach.__all__ if name != "nn"]
-    layers = [home(getattr(nn, name), name) for name in nn.__all__ if name != "cells"]
-    every_cell = [home(getattr(cells, name), name) for name in cells.__all__]
-    every_task = [home(getattr(tasks, name), name) for name in tasks.__all__ if name not in ("TASKS", "make", "named")]
+    public = [f"longreach.{name}" for name in longreach.__all__ if name != "nn"]
+    layers = [f"longreach.nn.{name}" for name in nn.__all__ if name != "cells"]
+    every_cell = [f"longreach.nn.cells.{name}" for name in cells.__all__]
+    every_task = [f"longreach.tasks.{name}" for name in tasks.__all__ if name not in ("TASKS", "make", "named")]
     return {
         "reference/longreach.md": _page("longreach", "What `import longreach` gives.", public),
         "reference/nn.md": _page("longreach.nn", "Layers, cells, and what looks at them.", [*layers, *every_cell]),
@@ -53,14 +51,6 @@ def pages() -> dict[str, str]:
             [f"longreach.record.{name}" for name in RECORD],
         ),
     }
-
-
-def home(thing: object, name: str) -> str:
-    """The dotted name of a public thing where it is defined."""
-    module = getattr(thing, "__module__", None) or ""
-    if not hasattr(import_module(module), name):
-        raise ValueError(f"{name}: expected to be defined in {module}, where it is not")
-    return f"{module}.{name}"
 
 
 def _page(title: str, lead: str, names: list[str]) -> str:

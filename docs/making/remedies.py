@@ -2,6 +2,7 @@
 
 from docs.making.findings import RULES, address, code_and_name, title
 from docs.making.sheet import escaped, markdown, sheet
+
 from longreach.remedies import REMEDIES, Remedy
 from longreach.report.words import REMEDIES as WORDS
 
@@ -26,18 +27,27 @@ def page(remedy: Remedy) -> str:
     """What it does, promises, changes and costs."""
     verb = remedy.verb.__name__
     target = {"module": "model", "optimizer": "optimizer", "process": "None"}[remedy.moment]
-    same = "computes the same right after it" if remedy.preserves else "computes something else: apply it before training"
+    same = (
+        "computes the same right after it" if remedy.preserves else "computes something else: apply it before training"
+    )
     return f"""# {remedy.name}
 
 **{WORDS[remedy.name][0].upper()}{WORDS[remedy.name][1:]}.**
 
-| | |
-|---|---|
-| is for | {findings(remedy)} |
-| is applied | {MOMENTS[remedy.moment]} |
-| the model | {same} |
-| costs | {escaped(remedy.cost)} |
-| comes from | {escaped(remedy.source)} |
+is for
+:   {findings(remedy)}
+
+is applied
+:   {MOMENTS[remedy.moment]}
+
+the model
+:   {same}
+
+costs
+:   {escaped(remedy.cost)}
+
+comes from
+:   {escaped(remedy.source)}
 
 ```text
 longreach run --apply {remedy.name} train.py

@@ -1,11 +1,12 @@
 """Docstrings that are data sheets: what stands before the headings, and the headings."""
 
+import html
 import inspect
 import re
 from dataclasses import dataclass
 
 HEADING = re.compile(r"^(\S.*?)\s{2,}(\S.*)$")  # "Looks at        reach and need": words, room, text
-SPECIAL = re.compile(r"([\\*_{}\[\]<>#|~])")
+SPECIAL = re.compile(r"([\\*_{}\[\]#|])")
 
 
 @dataclass(frozen=True)
@@ -66,4 +67,6 @@ def markdown(found: Sheet) -> str:
 def escaped(text: str) -> str:
     """Prose whose characters mean themselves to Markdown; what stands in `backticks` stays code."""
     parts = re.split(r"(`[^`]+`)", text)
-    return "".join(part if part.startswith("`") else SPECIAL.sub(r"\\\1", part) for part in parts)
+    return "".join(
+        part if part.startswith("`") else SPECIAL.sub(r"\\\1", html.escape(part, quote=False)) for part in parts
+    )
