@@ -42,7 +42,7 @@ class Trained:
 
     plan: dict[str, Any]
     outcome: dict[str, Any] | None
-    validation: tuple[Track, ...]
+    validation: tuple[Track, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,9 @@ def read(folder: Path) -> Story:
         try:
             return read(folder) if all(path.is_file() for path in needs) else otherwise
         except UNREADABLE as error:
-            missing.append(str(error) if isinstance(error, LongreachError) else f"{type(error).__name__}: {error}")
+            what = needs[0] if needs else folder / DIAGNOSIS
+            told = f"{what}: could not be read: {type(error).__name__}: {error}"
+            missing.append(str(error) if isinstance(error, LongreachError) else told)
             return otherwise
 
     if not folder.is_dir():
@@ -89,6 +91,8 @@ def read(folder: Path) -> Story:
     measured = folder / CONTROL if is_trial else folder  # a trial is judged by the script as it is
     judged = (measured / DIAGNOSIS).is_file() or (measured / RECORD).is_file()
     trained = part(_trained, None, folder / PLAN)
+    if trained is not None:
+        trained = replace(trained, validation=part(_validation, (), folder / VALIDATION))
     marks = part(_events, (), folder / EVENTS)
     course = part(lambda _: _history(measured), History(), measured / RECORD)
     story = Story(
@@ -118,13 +122,16 @@ def _trained(folder: Path) -> Trained:
     outcome = json.loads((folder / OUTCOME).read_text("utf-8")) if (folder / OUTCOME).is_file() else None
     if not isinstance(plan, dict) or not isinstance(outcome, dict | None):
         raise ValueError(f"{folder / PLAN}: expected the plan of a training, got something else")
+    return Trained(plan, outcome)
+
+
+def _validation(folder: Path) -> tuple[Track, ...]:
     scores: dict[str, list[tuple[int, float]]] = {}
-    if (folder / VALIDATION).is_file():
-        for row in _rows(folder / VALIDATION):
-            for name, value in row.items():
-                if name != "step":
-                    scores.setdefault(name, []).append((int(row["step"]), float(value)))
-    return Trained(plan, outcome, tuple(Track.of(name, points) for name, points in scores.items()))
+    for row in _rows(folder / VALIDATION):
+        for name, value in row.items():
+            if name != "step":
+                scores.setdefault(name, []).append((int(row["step"]), float(value)))
+    return tuple(Track.of(name, points) for name, points in scores.items())
 
 
 def _events(folder: Path) -> tuple[Mark, ...]:

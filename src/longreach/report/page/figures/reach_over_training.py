@@ -16,7 +16,7 @@ from longreach.report.page.figures.thin import evenly
 from longreach.report.places import Place, gravest_first
 from longreach.story import Story
 
-MOST = 4  # layers that are drawn, the gravest first
+MOST = 3  # layers that are drawn, the gravest first
 COLUMNS, LAGS = 80, 40  # of the map, of each layer
 BELOW = 2  # powers of ten below the threshold that the colours tell apart
 
@@ -24,7 +24,7 @@ BELOW = 2  # powers of ten below the threshold that the colours tell apart
 def reach_over_training(story: Story) -> tuple[Figure, ...]:
     """Gain as colours over training step and lag: one map for each layer and direction that was read more than once.
 
-    Drawn   at most 4 layers, the gravest first; of more than 80 sampled steps, and of more than 40 lags, evenly spaced
+    Drawn   at most 3 layers, the gravest first; of more than 80 sampled steps, and of more than 40 lags, evenly spaced
             ones with the first and the last; between a step's own lags ln gain is read off linearly
     Colours cividis, which looks alike to all eyes; from a hundredth of the threshold to 1, or up to where gain explodes
     Gaps    NaN and what was not measured have no colour; gain 0 has the colour of the lowest

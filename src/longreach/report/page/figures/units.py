@@ -11,14 +11,14 @@ from longreach.report.page.figures.text import cut, shown
 from longreach.report.page.figures.thin import envelope
 from longreach.story import Story
 
-MOST, COLUMNS = 8, 40  # activations that are drawn; of each, two points for so many columns
+MOST, COLUMNS = 8, 30  # activations that are drawn; of each, two points for so many columns
 KINDS = ("dead", "saturated")
 
 
 def units(story: Story) -> tuple[Figure, ...]:
     """Share of dead and of saturated units over the run, in two panels: a line for each activation.
 
-    Drawn   at most 8 activations, those with most such units at some time; of more than 80 samples the extremes
+    Drawn   at most 8 activations, those with most such units at some time; of more than 60 samples the extremes
     """
     dead, saturated = ({track.name: track for track in of} for of in (story.history.dead, story.history.saturated))
     most = {name: max(map(_highest, _both(name, dead, saturated))) for name in {**dead, **saturated}}

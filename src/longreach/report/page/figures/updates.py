@@ -13,7 +13,7 @@ from longreach.report.page.figures.text import cut, shown
 from longreach.report.page.figures.thin import envelope
 from longreach.story import Story
 
-MOST, COLUMNS = 8, 60  # matrices that are drawn; of each, two points for so many columns
+MOST, COLUMNS = 8, 40  # matrices that are drawn; of each, two points for so many columns
 
 
 def updates(story: Story) -> tuple[Figure, ...]:
@@ -21,7 +21,7 @@ def updates(story: Story) -> tuple[Figure, ...]:
 
     Band    up to the leap that the rule of step sizes (LR503) takes for too large. Down to the step that, were every
             step of the run as large and in one direction, would move a matrix just as far as that rule asks for
-    Drawn   at most 8 matrices, those furthest from the middle of the band; of more than 120 samples the extremes
+    Drawn   at most 8 matrices, those furthest from the middle of the band; of more than 80 samples the extremes
     """
     found = [track for track in story.history.updates if track.steps]
     if not found:
