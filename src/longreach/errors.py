@@ -6,7 +6,8 @@
     ├── DataError          data that cannot be learned from                   (also a ValueError)
     ├── ScriptError        the script cannot be started at all
     ├── RunFolderError     the run folder cannot be written, or is in use
-    └── RunReadError       a run folder or record cannot be read back
+    ├── RunReadError       a run folder or record cannot be read back
+    └── MissingLibrary     an integration without the library it is for       (also an ImportError)
 
 Every message says what was expected, what came, and what to do; it is raised before any work is lost.
 """
@@ -38,3 +39,7 @@ class RunFolderError(LongreachError):
 
 class RunReadError(LongreachError):
     """A run folder or a record in it is missing, cut off, or of a schema this version cannot read."""
+
+
+class MissingLibrary(LongreachError, ImportError):
+    """The library that an integration is for is not installed."""

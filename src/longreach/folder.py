@@ -69,7 +69,11 @@ class Claim:
     @classmethod
     def default(cls, script: str) -> Self:
         """A new folder of its own: longreach-runs/YYYYmmdd-HHMMSS-script, with -2, -3 ... where that is taken."""
-        first = Path("longreach-runs", f"{time.strftime('%Y%m%d-%H%M%S')}-{script}").resolve()
+        return cls.beside(Path("longreach-runs", f"{time.strftime('%Y%m%d-%H%M%S')}-{script}").resolve())
+
+    @classmethod
+    def beside(cls, first: Path) -> Self:
+        """This folder, made anew, or one beside it with -2, -3 ... where it is there already."""
         folder, count = first, 1
         while True:
             try:

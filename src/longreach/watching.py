@@ -124,6 +124,10 @@ class Watch:
             self._write(wait=True)
         self._off = True
 
+    def learn_names(self, model: nn.Module) -> None:
+        """Modules are called what they are called in this model, for a watch that was given none."""
+        self._observer.names.learn([model])
+
     def step(self, loss: Tensor | None = None) -> None:
         """End of a training step, for a watch that was given no optimizer; call it after backward."""
         if loss is not None and not self._window:
