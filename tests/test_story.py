@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 
 import pytest
+from tests.report.page.figures.stories import fading, judged, layer, trial
 
 from longreach.diagnosis.verdict import Diagnosis
 from longreach.folder import DIAGNOSIS, RECORD, Claim
@@ -15,7 +16,6 @@ from longreach.quantities.gradients import GradientNorm
 from longreach.report import json as rendering
 from longreach.store import Store
 from longreach.story import CONTROL, Story, read
-from tests.report.page.figures.stories import fading, judged, layer, trial
 
 
 @pytest.fixture

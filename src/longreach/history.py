@@ -4,10 +4,12 @@ A `Record` pools what was measured, so that it can be judged; a `History` keeps 
 how things came about. It is as bounded as the store it is read from.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from longreach.diagnosis.wording import counted
 from longreach.probes import reach
 from longreach.probes.samples import Curve, LayerKey
 from longreach.quantities.clipping import NORM, Clip
@@ -147,9 +149,10 @@ def _shares(units: dict[str, list[UnitsSample]], mask: Callable[[UnitsSample], i
 
 def _marks(store: Store) -> Iterable[Mark]:
     for spike in store.samples(Spike).get("", []):
-        back = f"it was back after {spike.lasted} steps" if spike.over else "it did not come back"
+        back = f"it was back after {counted(spike.lasted, 'step')}" if spike.over else "it did not come back"
         whose = f"; the gradient of {spike.module} rose first, at step {spike.rose}" if spike.module else ""
-        yield Mark(spike.step, "spike", f"the loss rose from {spike.level:.3g} to {spike.height:.3g}; {back}{whose}")
+        height = f"{spike.height:.3g}" if math.isfinite(spike.height) else "NaN or infinity"
+        yield Mark(spike.step, "spike", f"the loss rose from {spike.level:.3g} to {height}; {back}{whose}")
     event = store.nonfinite()
     if event is not None:
         yield Mark(event.step, "NaN or infinity", _first(event))
@@ -157,4 +160,6 @@ def _marks(store: Store) -> Iterable[Mark]:
 
 def _first(event: NonFinite) -> str:
     where = f" in {event.module}" if event.module else ""
-    return f"the first {event.value}, on the way {event.direction}{where}; cause: {event.cause}"
+    when = f" at time step {event.time_step}" if event.time_step is not None else ""
+    value = "NaN" if event.value == "nan" else "infinity"
+    return f"the first {value}{where}{when}, on the way {event.direction}; cause: {event.cause}"
