@@ -254,3 +254,8 @@ class Record:
     def from_json(cls, text: str) -> Self:
         """The inverse of `to_json`."""
         return build(cls, json.loads(text))
+
+    def _repr_html_(self) -> str:
+        from longreach.report import notebook  # drawing lies above measuring: known here only when asked to draw
+
+        return notebook.of_record(self)

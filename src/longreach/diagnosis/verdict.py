@@ -51,6 +51,11 @@ class Diagnosis:
 
         return terminal.render(self, width=80)
 
+    def _repr_html_(self) -> str:
+        from longreach.report import notebook
+
+        return notebook.of_diagnosis(self)
+
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         from rich.text import Text
 

@@ -52,7 +52,7 @@ def draw(layer: Layer, width: int) -> list[Row]:
 
 
 def _gain_rows(reach: Reach, axis: Axis) -> list[Row]:
-    low, high = _scale(reach)
+    low, high = scale(reach)
     lags = [axis.lag(column) for column in range(axis.columns)]
     values = [between(reach.lags, reach.log_gain, lag) if lag <= reach.horizon else -math.inf for lag in lags]
     levels = [math.nan if math.isnan(v) else (v / math.log(10) - low) / (high - low) for v in values]
@@ -89,7 +89,7 @@ def _need_rows(need: Need | None, reach: Reach | None, axis: Axis) -> list[Row]:
 def _rule(axis: Axis) -> Row:
     """The axis itself, with a tick at every label."""
     line = ["─"] * axis.columns
-    for lag in _ticks(axis):
+    for lag in ticks(axis):
         line[axis.column(lag)] = "┴"
     return [(" " * (GUTTER - 1) + "└", "label"), ("".join(line), "label")]
 
@@ -97,7 +97,7 @@ def _rule(axis: Axis) -> Row:
 def _numbers(axis: Axis) -> Row:
     """The lags under the axis."""
     numbers = [" "] * (axis.columns + 2)
-    for lag in _ticks(axis):
+    for lag in ticks(axis):
         text = str(lag)
         start = min(max(0, axis.column(lag) - len(text) // 2), axis.columns + 2 - len(text))
         numbers[start : start + len(text)] = text
@@ -128,7 +128,7 @@ def _arrow(text: str, column: int, columns: int) -> tuple[int, str]:
     return column - len(text) - 1, f"{text} ▲"
 
 
-def _ticks(axis: Axis) -> list[int]:
+def ticks(axis: Axis) -> list[int]:
     """Round lags, far enough apart for their numbers, and the horizon."""
     room = len(str(axis.horizon)) + 4
     most = max(1, axis.columns // room)
@@ -140,7 +140,7 @@ def _ticks(axis: Axis) -> list[int]:
     return [*(round_lags or [0]), axis.horizon]
 
 
-def _scale(reach: Reach) -> tuple[float, float]:
+def scale(reach: Reach) -> tuple[float, float]:
     """Powers of ten at the foot and the head of the gain's rows: up from 1 if the gain explodes."""
     finite = [value for value in reach.log_gain if math.isfinite(value)]
     highest = max(finite, default=0.0) / math.log(10)

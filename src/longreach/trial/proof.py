@@ -205,6 +205,11 @@ class Proof:
 
         return proved.render(self).rstrip("\n")
 
+    def _repr_html_(self) -> str:
+        from longreach.report import notebook
+
+        return notebook.of_proof(self)
+
     @property
     def sentence(self) -> str:
         """What is proven, with its numbers."""
