@@ -32,7 +32,8 @@ def pages() -> dict[str, str]:
     every_task = [f"longreach.tasks.{name}" for name in tasks.__all__ if name not in ("TASKS", "make", "named")]
     return {
         "reference/longreach.md": _page("longreach", "What `import longreach` gives.", public),
-        "reference/nn.md": _page("longreach.nn", "Layers, cells, and what looks at them.", [*layers, *every_cell]),
+        "reference/nn.md": _page("longreach.nn", "Layers, and what looks at them. [All cells](cells.md)", layers),
+        "reference/cells.md": _page("longreach.nn.cells", "One step each, for `longreach.nn.Recurrent`.", every_cell),
         "reference/remedies.md": _page(
             "longreach.remedies",
             "A verb for each remedy, each with [a page of its own](../choose.md#all-of-them), and these:",

@@ -5,7 +5,10 @@ import inspect
 import re
 from dataclasses import dataclass
 
-HEADING = re.compile(r"^(\S.*?)\s{2,}(\S.*)$")  # "Looks at        reach and need": words, room, text
+HEADING = re.compile(
+    r"^([^\s|=](?:[^=]*?[^\s,=])?)\s{2,}(\S.*)$"
+)  # "Looks at        reach and need": words, room, text
+WITHIN = re.compile(r"(?<=[^\s-])\|(?=.)|(?<=.)\|(?=[^\s-])")  # a stroke in a table's cell, as in |e| > 0.2
 SPECIAL = re.compile(r"([\\*_{}\[\]#|])")
 
 
@@ -30,25 +33,31 @@ class Sheet:
 
 
 def sheet(docstring: str) -> Sheet:
-    """Take a docstring apart."""
-    parts: list[tuple[str, list[str]]] = []
-    fresh = True
-    for line in inspect.cleandoc(docstring).splitlines():
-        found = HEADING.match(line)
-        if not line.strip():
-            fresh = True
-        elif found:
-            parts.append((found[1], [found[2]]))
-        elif line.startswith("    ") and not fresh and parts and parts[-1][0]:
-            parts[-1][1].append(line.strip())
-        elif fresh or (parts and parts[-1][0]):
-            parts.append(("", [line]))
+    """Take a docstring apart, paragraph by paragraph."""
+    first, *paragraphs = re.split(r"\n(?:[ \t]*\n)+", inspect.cleandoc(docstring))
+    summary, *others = first.split("\n")
+    while others and not HEADING.match(others[0]):
+        summary += " " + others.pop(0).strip()
+    parts = [part for lines in (others, *(text.split("\n") for text in paragraphs)) for part in _parts(lines)]
+    return Sheet(summary, tuple(parts))
+
+
+def _parts(lines: list[str]) -> list[tuple[str, str]]:
+    """The headings of one paragraph with their texts; an equation or prose has none, and stays whole."""
+    found: list[tuple[str, str]] = []
+    column = 0  # where the texts begin
+    for line in lines:
+        match = HEADING.match(line)
+        if match:
+            column = match.start(2)
+            found.append((match[1], match[2]))
+        elif column and line.startswith(" "):
+            found[-1] = found[-1][0], f"{found[-1][1]} {line.strip()}"
+        elif column:  # a heading as long as the column is wide
+            found.append((line[:column].strip(), line[column:].strip()))
         else:
-            parts[-1][1].append(line)
-        fresh = fresh and not line.strip()
-    texts = [(heading, (" " if heading else "\n").join(lines)) for heading, lines in parts]
-    summary = texts.pop(0)[1].replace("\n", " ") if texts and not texts[0][0] else ""
-    return Sheet(summary, tuple(texts))
+            found = [("", "\n".join([*(text for _, text in found), line]))]
+    return found
 
 
 def markdown(found: Sheet) -> str:
@@ -57,6 +66,8 @@ def markdown(found: Sheet) -> str:
     for heading, text in found.parts:
         if heading:
             blocks.append(f"{escaped(heading)}\n:   {escaped(text)}")
+        elif text.startswith("|"):  # a table
+            blocks.append(WITHIN.sub(r"\|", text))
         elif text.startswith("    "):
             blocks.append("```text\n" + inspect.cleandoc("\n" + text) + "\n```")
         else:

@@ -90,7 +90,7 @@ def test_the_reference_has_every_public_name():
         assert name == "nn" or re.search(rf"^::: longreach\.[\w.]*\b{name}$", listed, re.MULTILINE)
 
 
-SHEET = """What it is, over
+SHEET = """What  it is, over
     two lines.
 
         gain(k) = ‖Jᵀv‖_2        v random
@@ -99,19 +99,29 @@ SHEET = """What it is, over
 
     Looks at    one thing; and
                 another
+    Activations any of them
     Is not      a *star*
     """
 
 
 def test_a_docstring_is_taken_apart():
     found = sheet(SHEET)
-    assert found.summary == "What it is, over two lines."
+    assert found.summary == "What  it is, over two lines."
+    assert found["Activations"] == "any of them"
     assert found["Looks at"] == "one thing; and another"
     assert "Price" not in found
     assert markdown(found) == (
-        "What it is, over two lines.\n\n```text\ngain(k) = ‖Jᵀv‖_2        v random\n```\n\n"
-        "More of it, with h\\_t and `a_b`.\n\nLooks at\n:   one thing; and another\n\nIs not\n:   a \\*star\\*"
+        "What  it is, over two lines.\n\n```text\ngain(k) = ‖Jᵀv‖_2        v random\n```\n\n"
+        "More of it, with h\\_t and `a_b`.\n\nLooks at\n:   one thing; and another\n\n"
+        "Activations\n:   any of them\n\nIs not\n:   a \\*star\\*"
     )
+
+
+def test_a_table_stays_one_and_an_equation_is_no_heading():
+    text = "A.\n\ni    sequences\n\na = b,  c = d\n\n| x | y     |\n|---|-------|\n| 1 | |e|>2 |"
+    found = sheet(text)
+    assert (found["i"], found.parts[1]) == ("sequences", ("", "a = b,  c = d"))
+    assert markdown(found).endswith("| x | y     |\n|---|-------|\n| 1 | \\|e\\|>2 |")
 
 
 def test_prose_is_no_markup():

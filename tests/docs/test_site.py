@@ -62,7 +62,10 @@ def test_docstrings_are_shown_as_data_sheets(site):
 
 
 def test_what_is_searched_for_is_found(site):
-    texts = {entry["location"]: entry["title"] for entry in json.loads((site / "search" / "search_index.json").read_text())["docs"]}
+    texts = {
+        entry["location"]: entry["title"]
+        for entry in json.loads((site / "search" / "search_index.json").read_text())["docs"]
+    }
     assert any(title.startswith("LR101") for title in texts.values())
 
 
