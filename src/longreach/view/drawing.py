@@ -4,26 +4,17 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longreach.report.page.html import HERE as PAGE
-from longreach.report.page.text import number, shown
+from longreach.report.page import html
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-HERE = Path(__file__).parent / "html"
+HERE, PAGE = Path(__file__).parent / "html", html.HERE
 
 
 @functools.cache
 def templates() -> "Environment":
     """Those of this room, and those of the page of a run."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from jinja2 import FileSystemLoader
 
-    found = Environment(
-        loader=FileSystemLoader([HERE, PAGE]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters |= {"shown": shown, "number": number}
-    return found
+    return html.templates().overlay(loader=FileSystemLoader([HERE, PAGE]))

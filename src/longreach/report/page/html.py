@@ -56,8 +56,7 @@ def content(story: Story) -> dict[str, Any]:
     proof = [figure for figure in figures[1:] if figure["name"].startswith("proof")]  # beside what they are about
     rest = [figure for figure in figures[1:] if figure not in proof]
     shown = {"story": story, "first": figures[:1], "proof": proof, "rest": rest, **told}
-    templates = _templates()
-    parts = {part: templates.get_template(f"{part}.html.j2").render(shown).strip() for part in PARTS}
+    parts = {part: templates().get_template(f"{part}.html.j2").render(shown).strip() for part in PARTS}
     return {"title": told["title"], "going": story.going, "parts": parts, "figures": figures}
 
 
@@ -72,7 +71,7 @@ def page(content: dict[str, Any], *, events: str = "") -> str:
     own = "".join((HERE / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
     plotly = get_plotlyjs() if content["figures"] or events else ""
     text = (
-        _templates()
+        templates()
         .get_template("page.html.j2")
         .render(
             content=content,
@@ -110,15 +109,16 @@ def _packed(script: str) -> str:
 
 
 @functools.cache
-def _templates() -> "Environment":
+def templates() -> "Environment":
+    """The page's templates: every string escaped, `shown`, `brief` and `number` at hand."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    templates = Environment(
+    found = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters.update(shown=shown, brief=brief, number=number)
-    return templates
+    found.filters.update(shown=shown, brief=brief, number=number)
+    return found
