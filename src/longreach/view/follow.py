@@ -93,11 +93,13 @@ class Follow:
                 self._following = None
 
     async def _follow(self) -> None:
+        hurry = self._version is None
         while True:
             try:
-                await self._looked(hurry=self._version is None)
+                await self._looked(hurry=hurry)
             except Exception:
                 traceback.print_exc(file=sys.stderr)
+            hurry = False
             await asyncio.sleep(INTERVAL)
 
     async def _looked(self, *, hurry: bool) -> None:
@@ -108,10 +110,10 @@ class Follow:
 
     async def _read_anew(self, *, hurry: bool) -> None:
         state = await aside(self._state)
-        if self._version is not None and state == self._seen:
-            return
-        version = await self._pace.turn(lambda: Version.of(self._read()), hurry=hurry)
+        if state == self._seen and (self._version is not None or not hurry):
+            return  # nothing new; nor is what could not be read then, unless somebody asks again
         self._seen = state
+        version = await self._pace.turn(lambda: Version.of(self._read()), hurry=hurry)
         if self._version is None or version.id != self._version.id:
             self._version = version
             self._changed.set()
