@@ -205,14 +205,12 @@ def forecast(
 ) -> None:
     """Forecast what follows after the end of a file, with a network that `longreach train series` has trained."""
     from longreach.report.screen import Screen
-    from longreach.report.sheet import shown
     from longreach.training.series.forecast import as_csv, charts
     from longreach.training.series.forecast import forecast as expected
 
     found = expected(folder, file)
     if plot:
-        screen = Screen.of(sys.stdout)
-        typer.echo(shown("\n".join(charts(found, screen.width)), screen))
+        print(charts(found, Screen.of(sys.stdout)), end="", flush=True)
     if out is not None:
         as_csv(found.expected, out)
     elif not plot:

@@ -3,12 +3,25 @@
 import math
 from collections.abc import Sequence
 
+from longreach.report.sheet import Sheet
+from longreach.report.words import safe
+
 ROWS = 12
 GUTTER = 10  # columns left of the axis, for numbers
 SHADES = "░▒▓"  # of intervals, from the outermost inwards
 HALVES = {(True, False): "▀", (False, True): "▄", (True, True): "█"}
 
 Numbers = Sequence[float]
+
+
+def write(sheet: Sheet, name: str, measured: Numbers, quantiles: Sequence[Numbers], ticks: Sequence[str]) -> None:
+    """The chart under its name, as wide as the sheet; numbers, as everywhere, fainter than what is drawn."""
+    sheet.line((safe(name), "strong"))
+    *rows, axis, below = draw(measured, quantiles, ticks, width=sheet.width).splitlines()
+    for row in rows:
+        sheet.line((row[:GUTTER], "label"), (row[GUTTER:], "plain"))
+    for row in (axis, below):
+        sheet.line((row, "label"))
 
 
 def draw(measured: Numbers, quantiles: Sequence[Numbers], ticks: Sequence[str], *, width: int = 80) -> str:
@@ -91,12 +104,13 @@ def _label(row: int, low: float, high: float) -> str:
 
 
 def _ticks(ticks: Sequence[str], now: int, columns: int) -> str:
-    """Three labels under the axis; the middle one gives way to the others."""
+    """Three labels under the axis; the first one gives way to the last, and the middle one to both."""
     line = [" "] * (GUTTER + columns)
-    first, middle, last = ticks
-    line[GUTTER - 1 : GUTTER - 1 + len(first)] = first
-    end = GUTTER + columns - len(last)
+    first, middle, last = (tick[: len(line)] for tick in ticks)
+    end = len(line) - len(last)
     line[end:] = last
+    if GUTTER - 1 + len(first) + 2 <= end:
+        line[GUTTER - 1 : GUTTER - 1 + len(first)] = first
     start = min(GUTTER + now - len(middle) // 2, end - len(middle) - 2)
     if start > GUTTER + len(first):
         line[start : start + len(middle)] = middle

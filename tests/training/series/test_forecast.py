@@ -9,6 +9,7 @@ import torch
 
 from longreach.errors import ArgumentError, DataError, RunReadError
 from longreach.report.forecasted import draw
+from longreach.report.screen import Screen
 from longreach.training.memory import prescribe
 from longreach.training.network import Network
 from longreach.training.plan import Settings
@@ -115,7 +116,9 @@ def test_each_series_goes_on_from_its_own_end_with_what_is_known_ahead(tmp_path)
     with torch.no_grad():
         expected = problem.windows.in_units(network(batch.x, batch.asked)[0], np.array([80, 84 + 90]))
     np.testing.assert_allclose(found["x"], expected[:, :, 0, 2].flatten(), rtol=1e-5)
-    assert [line for line in charts(forecast(folder), 60) if "\n" not in line] == ["x, a", "x, b"]
+    drawn = charts(forecast(folder), Screen(60)).splitlines()
+    assert [line for line in drawn if line[:1].strip()] == ["x, a", "x, b"]
+    assert max(map(len, drawn)) <= 60
 
     frame.filter(polars.col("x").is_not_null()).write_csv(tmp_path / "now.csv")
     with pytest.raises(DataError, match=r"series 'a': expected plan for the 3 steps after the last measured one, got"):
@@ -182,6 +185,18 @@ def test_a_chart_of_nearly_nothing():
     flat = draw([5.0, float("nan"), 5.0], [[5.0]], ("1", "3", "4"), width=40)
     assert "▄" in flat
     assert draw([float("nan")], [[float("nan")]], ("1", "2", "3"), width=40)
+
+
+def test_labels_of_times_give_way_to_each_other():
+    times = ("2018-06-23 20:00", "2018-06-26 20:00", "2018-06-27 19:00")
+    last_lines = {
+        width: draw([1.0, 2.0] * 50, [[1.0] * 30], times, width=width).splitlines()[-1] for width in (40, 60, 90)
+    }
+    assert last_lines[40].split() == ["2018-06-27", "19:00"]
+    assert last_lines[60].split("  ")[0].strip() == ""
+    assert [time in last_lines[60] for time in times] == [True, False, True]
+    assert [time in last_lines[90] for time in times] == [True, True, True]
+    assert all(len(line) == width - 1 for width, line in last_lines.items())
 
 
 CHART = """\

@@ -1,6 +1,6 @@
 """The steps after the end of a file, as a trained network expects them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from torch import Tensor
 from longreach.batch import Batch
 from longreach.errors import ArgumentError, DataError, RunReadError
 from longreach.plain import build
-from longreach.report.forecasted import draw
+from longreach.report.forecasted import write
+from longreach.report.screen import Screen
+from longreach.report.sheet import Sheet
 from longreach.training.series.panel import Panel, panel
 from longreach.training.series.problem import SHOWN, Question
 from longreach.training.series.windows import Scaling
@@ -52,8 +54,9 @@ def as_csv(expected: Table, file: Path | None = None) -> str:
     return text
 
 
-def charts(found: Forecast, width: int) -> Iterator[str]:
+def charts(found: Forecast, screen: Screen) -> str:
     """Of each target of each series: three horizons of what was measured, and its forecast."""
+    sheet = Sheet(screen)
     own, question, steps = found.panel, found.question, found.question.horizon
     targets = question.roles.targets
     ends = _ends(own, question, "")
@@ -63,9 +66,12 @@ def charts(found: Forecast, width: int) -> Iterator[str]:
         began, come_at = own.clock.shown(own.times[first : first + 1]), come[own.times.name]
         ticks = [str(time).removesuffix(":00") for time in (began[0], come_at[0], come_at[-1])]
         for number, target in enumerate(targets):
-            yield f"{target}, {name}" if name else target
             levels = [come[column].to_list() for column in names_of(target, question)]
-            yield draw(own.measured[first : int(end), number].tolist(), levels, ticks, width=width)
+            if sheet.lines:
+                sheet.gap()
+            title = f"{target}, {name}" if name else target
+            write(sheet, title, own.measured[first : int(end), number].tolist(), levels, ticks)
+    return sheet.text()
 
 
 def names_of(target: str, question: Question) -> list[str]:
