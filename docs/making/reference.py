@@ -4,6 +4,8 @@ import longreach
 from longreach import nn, tasks
 from longreach.nn import cells
 
+LAYERS = ("longreach.nn.GRU", "longreach.nn.LSTM", "longreach.nn.RNN")
+OF_ALL = "\n    options:\n      inherited_members: [set_options, from_torch]"  # what these three have from one class
 TRAINING = (
     "longreach.training.train.train",
     "longreach.training.train.resume",
@@ -20,6 +22,16 @@ REMEDIES = (
     "longreach.remedies.clipping",
     "longreach.remedies.guarded",
 )
+INTEGRATIONS = (
+    "longreach.integrations.lightning.LongreachCallback",
+    "longreach.integrations.lightning.TruncatedBPTT",
+    "longreach.integrations.lightning.Windows",
+    "longreach.integrations.transformers.LongreachCallback",
+    "longreach.integrations.transformers.watch",
+    "longreach.integrations.tensorboard.write",
+    "longreach.integrations.wandb.log",
+    "longreach.integrations.mlflow.log",
+)
 TESTING = ("longreach.testing.check_cell", "longreach.testing.Case")
 RECORD = ("Record", "Layer", "Reach", "Need", "DeepNeed", "LongMemory", "Denormals", "LossCurve", "NonFinite")
 
@@ -28,6 +40,7 @@ def pages() -> dict[str, str]:
     """Every page, by its address within docs/."""
     public = [f"longreach.{name}" for name in longreach.__all__ if name != "nn"]
     layers = [f"longreach.nn.{name}" for name in nn.__all__ if name != "cells"]
+    layers = [name + OF_ALL if name in LAYERS else name for name in layers]
     every_cell = [f"longreach.nn.cells.{name}" for name in cells.__all__]
     every_task = [f"longreach.tasks.{name}" for name in tasks.__all__ if name not in ("TASKS", "make", "named")]
     return {
@@ -45,6 +58,9 @@ def pages() -> dict[str, str]:
             ["longreach.tasks.make", "longreach.tasks.named", *every_task],
         ),
         "reference/training.md": _page("longreach.training", "Training on your own data.", list(TRAINING)),
+        "reference/integrations.md": _page(
+            "longreach.integrations", "[How to use them](../integrations.md), and what each needs.", list(INTEGRATIONS)
+        ),
         "reference/testing.md": _page("longreach.testing", "Whether a cell of yours is one.", list(TESTING)),
         "reference/record.md": _page(
             "longreach.record",
