@@ -74,6 +74,13 @@ def test_an_error_of_ours_is_one_line_and_exit_code_2():
         assert done.stderr.count("\n") == 1
 
 
+def test_an_error_shows_a_hostile_name_and_does_not_obey_it():
+    done = run("report", "a\x1b[2J\x07b")
+    assert done.returncode == 2
+    assert "\x1b" not in done.stderr
+    assert "a\\x1b[2J\\x07b: expected a run folder" in done.stderr
+
+
 def test_wrong_usage_is_exit_code_2(a_run):
     for arguments in (
         ("run",),

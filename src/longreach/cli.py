@@ -271,5 +271,7 @@ def main() -> None:
     try:
         app()
     except LongreachError as error:
-        print(f"longreach: {error}", file=sys.stderr)
+        from longreach.report.words import safe_lines  # names of files may hold anything
+
+        print(f"longreach: {safe_lines(error)}", file=sys.stderr)
         sys.exit(2)

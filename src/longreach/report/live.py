@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from longreach.report.aloud import say
 from longreach.report.screen import Screen
-from longreach.report.words import safe
+from longreach.report.words import safe, safe_lines
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -89,11 +89,11 @@ class Live:
 
     def said(self, sentence: str) -> None:
         """A line that stays."""
-        lines = [safe(line, len(line)) for line in sentence.split("\n")]
+        told = safe_lines(sentence)
         if self._rich is not None:
-            self._rich.console.print("\n".join(lines), markup=False, highlight=False)
+            self._rich.console.print(told, markup=False, highlight=False)
         elif not self._quiet:
-            say("\n".join(lines if not Screen.of(sys.stderr).redraws else map(_wrapped, lines)))
+            say("\n".join(map(_wrapped, told.split("\n"))) if Screen.of(sys.stderr).redraws else told)
 
     def _drawn(self) -> Any:
         """Anew each time: a terminal may have become narrower."""

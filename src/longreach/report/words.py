@@ -55,6 +55,11 @@ def safe(text: object, longest: int = 500) -> str:
     return "".join(_shown(char) for char in unicodedata.normalize("NFC", str(text))[:longest])
 
 
+def safe_lines(text: object) -> str:
+    """The same of text whose line ends are meant; of whatever length."""
+    return "\n".join(safe(line, len(line)) for line in str(text).split("\n"))
+
+
 def _shown(char: str) -> str:
     if char.isprintable() and cell_len(char):  # of no width: marks that pile up on the character before them
         return char
