@@ -9,7 +9,7 @@ from docs.making.sheet import escaped, markdown, sheet
 from docs.making.terminal import spans
 from tests.diagnosis.firing import FIRING
 
-from longreach.diagnosis import RULES, Rule
+from longreach.diagnosis import RULES
 from longreach.remedies import REMEDIES
 
 PAGES = findings.pages()
@@ -52,10 +52,9 @@ def test_a_rule_without_a_heading_stops_the_build(lacking):
 
 
 def test_a_rule_without_an_example_stops_the_build(monkeypatch):
-    rule: Rule = RULES[0]
-    monkeypatch.delitem(FIRING, rule)
+    monkeypatch.setattr(findings, "FIRING", {})
     with pytest.raises(KeyError):
-        findings.page(rule)
+        findings.page(RULES[0])
 
 
 @pytest.mark.parametrize("remedy", REMEDIES, ids=lambda remedy: remedy.name)
