@@ -72,3 +72,10 @@ def test_what_is_searched_for_is_found(site):
 def test_sources_of_the_pages_stay_at_home(site):
     assert not list(site.rglob("*.py"))
     assert (site / "source" / "examples" / "forgetful.py.html").exists()
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_of_the_repository_lead_somewhere(page):
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / page).read_text())
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
