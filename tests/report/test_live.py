@@ -1,5 +1,6 @@
 """The line that is drawn over and over: in a real terminal, and where there is none."""
 
+import shlex
 import subprocess
 import sys
 
@@ -20,7 +21,7 @@ with Live(40, done=10) as live:
         time.sleep(0.03)
     if sys.argv[1:]:
         print("ready", flush=True)
-        time.sleep(60)
+        time.sleep(60 if sys.argv[1] else 0)
 print("the end")
 """
 SAID = [f"step {step}\\x1b[31m is done" for step in (10, 20, 30, 40)]
@@ -76,6 +77,19 @@ def test_a_pipe_gets_sentences_alone(work):
     assert done.stderr.splitlines() == SAID
     assert done.stdout == "the end\n"
     assert "\r" not in done.stderr
+
+
+def test_what_is_meant_for_a_file_gets_there(work, tmp_path):
+    """The line is drawn on stderr, a terminal; stdout goes elsewhere."""
+    seen = in_terminal(["/bin/sh", "-c", f"{shlex.join([*work, ''])} > {tmp_path}/out"])
+    assert (tmp_path / "out").read_text() == "ready\nthe end\n"
+    assert [line for line in seen.screen() if line] == SAID
+
+
+@pytest.mark.parametrize("environment", [{}, {"TERM": "dumb"}])
+def test_quiet_is_quiet(tmp_path, environment):
+    (tmp_path / "work.py").write_text(WORK.replace("done=10", "done=10, quiet=True"))
+    assert in_terminal([sys.executable, str(tmp_path / "work.py")], **environment).sent == "the end\r\n"
 
 
 def test_ctrl_c_leaves_the_terminal_as_it_was(work):
