@@ -129,3 +129,16 @@ def wait_until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
     while not holds():
         assert time.monotonic() < until, "it did not come to hold"
         time.sleep(0.01)
+
+
+def serving() -> Iterator[Callable[..., Served]]:
+    """Starts servers, and stops them when the test is over."""
+    started: list[Served] = []
+
+    def serve(folder: Path, **how) -> Served:
+        started.append(Served(folder, **how))
+        return started[-1]
+
+    yield serve
+    for one in started:
+        one.stop()
