@@ -477,7 +477,7 @@ def test_kill_9_of_longreach_leaves_no_script_behind_and_the_record_is_there():
 def test_run_folder_holds_record_and_diagnosis_and_nothing_else():
     write("main.py", "import torch, sys; sys.exit(4)")
     assert longreach("main.py", "--lr", "1").returncode == 4
-    assert sorted(path.name for path in Path("RUN").iterdir()) == ["diagnosis.json", "record.sqlite"]
+    assert sorted(path.name for path in Path("RUN").iterdir()) == ["diagnosis.json", "record.sqlite", "report.html"]
     diagnosis = json.loads(Path("RUN/diagnosis.json").read_text())
     assert diagnosis["schema"] == "longreach.diagnosis/1"
     kept = meta()

@@ -81,6 +81,9 @@ def run(
             _judge(claim.folder, shown, complaints, quiet)
         finally:
             claim.release()
+        _show(claim.folder, shown, quiet or bool(complaints))
+        if not quiet:
+            say(f"run folder: {shown}")
     except LongreachError as error:
         say(f"longreach: {error}")
     except KeyboardInterrupt:
@@ -159,7 +162,17 @@ def _judge(folder: Path, shown: str, complaints: list[str], quiet: bool) -> None
             say(f"longreach: {complaint}")
         if not complaints and sys.stderr is not None:
             say("\n" + draw(diagnosis, sys.stderr).rstrip("\n"))
-        say(f"run folder: {shown}")
+
+
+def _show(folder: Path, shown: str, quiet: bool) -> None:
+    """The page, made when the run is over, so that it says so."""
+    from longreach.report.page.file import PAGE, leave
+
+    complaint = leave(folder)
+    if complaint is not None:
+        say(f"longreach: {complaint}")
+    elif not quiet:
+        say(f"page: {shown}/{PAGE}")
 
 
 def read_run(folder: Path):

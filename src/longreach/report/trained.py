@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from longreach.training.outcome import Outcome
 
 
-def render(outcome: "Outcome", diagnosis: Diagnosis | None = None, screen: Screen | None = None) -> str:
+def render(
+    outcome: "Outcome", diagnosis: Diagnosis | None = None, screen: Screen | None = None, *, page: str = ""
+) -> str:
     """Scores on the test data beside those of the best rule without a network, picture and verdict, what lies where.
 
     diagnosis  of the run, where it was watched
+    page       where it is, as it is to be shown; none: it is not mentioned
     """
     sheet = Sheet(screen or Screen())
     minutes, seconds = divmod(round(outcome.seconds), 60)
@@ -34,6 +37,8 @@ def render(outcome: "Outcome", diagnosis: Diagnosis | None = None, screen: Scree
         sheet.gap()
     for sentence in outcome.left:
         sheet.paragraph(safe(sentence, 2000), first="")
+    if page:
+        sheet.whole(f"page: {page}")
     sheet.whole(f"run folder: {outcome.folder}")
     return sheet.text()
 

@@ -32,6 +32,8 @@ def render(found: "Treated", screen: Screen | None = None) -> str:
     if not found.complete:
         sheet.paragraph("Interrupted: this is what is known so far. The same command goes on from here.", first="")
         sheet.gap()
+    if found.page:
+        sheet.whole(f"page: {found.page}")
     sheet.whole(f"kept in {found.folder}")
     return sheet.text()
 
@@ -90,7 +92,9 @@ def _after(sheet: Sheet, found: "Treated") -> None:
     if found.after:
         place = gravest_first(found.diagnosis)[:1]
         layer = _counterpart(place[0].layer if place else None, found.after)
-        terminal.chart(sheet, f"with {safe(winner.name)}", layer)
+        if terminal.chart(sheet, f"with {safe(winner.name)}", layer) and layer.need is not None:
+            sheet.paragraph("its reach, beside the need of the script as it was", style="label")
+            sheet.gap()
     before = [run.reach for run in found.proof.control.outcomes if run.reach is not None]
     after = [run.reach for run in winner.outcomes if run.reach is not None]
     if before and after:

@@ -89,6 +89,7 @@ def _run(kind: str, source: dict[str, Any], options: dict[str, Any]) -> None:
 def _told(work: Callable[[], Any]) -> None:
     """Run, and say how it ended."""
     from longreach.launch import read_run
+    from longreach.report.page.file import PAGE, leave
     from longreach.report.screen import Screen
     from longreach.report.trained import render
     from longreach.training.loop import Interrupted
@@ -98,9 +99,13 @@ def _told(work: Callable[[], Any]) -> None:
     except Interrupted as stop:
         typer.echo(f"longreach: {stop}", err=True)
         raise typer.Exit(stop.code) from None
-    if outcome.test:
+    if outcome.test:  # of the first process: the others have none
+        complaint = None if outcome.unwritten else leave(outcome.folder)
+        page = "" if complaint or outcome.unwritten else str(outcome.folder / PAGE)
         diagnosis = read_run(outcome.folder) if outcome.verdict else None
-        print(render(outcome, diagnosis, Screen.of(sys.stdout)), end="", flush=True)
+        print(render(outcome, diagnosis, Screen.of(sys.stdout), page=page), end="", flush=True)
+        if complaint is not None:
+            typer.echo(f"longreach: {complaint}", err=True)
     for sentence in outcome.unwritten:
         typer.echo(f"longreach: {sentence}", err=True)
     if outcome.unwritten:

@@ -14,6 +14,8 @@ from longreach.diagnosis import Diagnosis
 from longreach.errors import ArgumentError, RunReadError, ScriptError
 from longreach.record import Layer
 from longreach.remedies import named
+from longreach.report.aloud import say
+from longreach.report.page.file import PAGE, leave
 from longreach.report.trial_table import Board
 from longreach.script import check_module, check_script
 from longreach.trial import copies
@@ -44,7 +46,7 @@ class Treated:
     same       whether the patched script's first losses are the winner's; None if that was not tried
     after      what was measured of the winner's layers; empty without a winner
     complete   False where it was interrupted
-    folder     where everything is kept, as it is to be shown
+    folder     where everything is kept, as it is to be shown; `page`: there; empty where it could not be written
     """
 
     diagnosis: Diagnosis
@@ -56,6 +58,7 @@ class Treated:
     after: tuple[Layer, ...] = ()
     complete: bool = True
     folder: str = ""
+    page: str = ""
 
     @property
     def helped(self) -> bool:
@@ -123,7 +126,11 @@ def treat(
             finally:
                 pool.close()
         _keep(folder, found)
-    return replace(found, folder=os.path.relpath(folder))
+    complaint = leave(folder)
+    if complaint is not None:
+        say(f"longreach: {complaint}")
+    page = "" if complaint else os.path.relpath(folder / PAGE)
+    return replace(found, folder=os.path.relpath(folder), page=page)
 
 
 def _tried(pool: Pool, seeds: int, asked: list[str]) -> Treated:

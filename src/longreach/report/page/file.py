@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from longreach.report.page import html
-from longreach.story import read
 from longreach.whole import write_whole
 
 PAGE = "report.html"
@@ -15,11 +13,14 @@ def leave(folder: Path) -> str | None:
     The run is over by now, and its verdict is said: no trouble of the page's may change how a command ends.
     """
     try:
+        from longreach.report.page import html
+        from longreach.story import read
+
         write_whole(folder / PAGE, html.render(read(folder)).encode())
     except OSError as error:
-        return f"{PAGE} could not be written: {error.strerror}; `longreach report RUN --format html` shows it"
+        return f"{PAGE} could not be written: {error.strerror}; `longreach report --format html` makes it elsewhere"
     except KeyboardInterrupt:
-        return f"{PAGE} was interrupted; `longreach report RUN --format html` shows it"
+        return f"{PAGE} was interrupted; `longreach report --format html` makes it"
     except Exception as error:
         return f"{PAGE} could not be made ({type(error).__name__}: {error}); all else is kept"
     return None
