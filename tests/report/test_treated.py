@@ -92,6 +92,7 @@ def test_the_picture_before_and_the_picture_after():
     assert "need 176 ▲" in before
     assert "reach 190 ▲" in after  # of the same layer, not of the one that reaches further
     assert "▲ need 176" in after or "need 176 ▲" in after
+    assert "\n  its reach, beside the need of the script as it was\n" in after
     assert after.index("need 176") < after.index("Put these two lines")
 
 
