@@ -1,3 +1,4 @@
+import json
 import os
 import re
 from html.parser import HTMLParser
@@ -199,6 +200,35 @@ def test_a_thousand_runs_are_read_a_few_at_a_time(serve, tmp_path, monkeypatch):
     assert text.count("<article") == 30
     more = served.get("/?show=60").text
     assert (more.count("<article"), "940</span> older runs" in more) == (60, True)
+
+
+def test_runs_are_called_by_what_tells_them_apart(serve, tmp_path):
+    for name in ("project/runs/a", "project/runs/deep/b", "c"):
+        make(tmp_path / name)
+    served = serve(tmp_path)
+    text = served.get("/").text
+    assert re.findall(r'<a href="/run/\w+">(\w+)</a></h2>\s*<p class="note">in ([^<]+)<', text) == [
+        ("b", "project/runs/deep"),
+        ("a", "project/runs"),
+    ]
+    ids = {name: served.address(name)[5:] for name in ("a", "b", "c")}
+    for chosen, called in (("ab", ["a", "deep/b"]), ("ac", ["project/runs/a", "c"]), ("a", ["a"])):
+        head = served.get("/compare?" + "&".join(f"run={ids[name]}" for name in chosen)).text.partition("</thead>")[0]
+        assert re.findall(r'<a href="/run/\w+">([\w/]+)</a>', head) == called
+
+
+def test_what_was_trained_is_told_in_few_words(tmp_path):
+    (tmp_path / "run").mkdir()
+    plan = {
+        "kind": "series",
+        "source": {"file": "/data/ETTh1.csv"},
+        "plan": {"architecture": {"cell": "lstm", "hidden": 64}},
+    }
+    odd = {"kind": 1, "source": [], "plan": {"architecture": {"cell": {}, "hidden": None}}}
+    for facts, told in ((plan, "train series ETTh1.csv lstm 64"), (odd, "train 1"), ({}, "train")):
+        (tmp_path / "run" / "train.json").write_text(json.dumps(facts))
+        (run,) = find(tmp_path).runs
+        assert card_of(read(run.path), run).command == told
 
 
 @pytest.mark.parametrize(

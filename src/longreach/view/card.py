@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from longreach.diagnosis.stacks import asked
 from longreach.folder import LOCK
@@ -93,12 +94,23 @@ def _state(story: Story, run: Found) -> str:
 def _command(story: Story) -> str:
     """What tells a run from others of the same script."""
     if story.trained:
-        return str(story.trained.plan.get("kind", ""))
+        plan = story.trained.plan
+        places = ("kind",), ("source", "name"), ("source", "file"), ("source", "path"), ("source", "length")
+        network = ("plan", "architecture", "cell"), ("plan", "architecture", "hidden")
+        told = (_at(plan, place) for place in (*places, *network))
+        return " ".join(["train", *(Path(str(one)).name for one in told if isinstance(one, str | int))])
     run = story.diagnosis.record.run if story.diagnosis else {}
     script, arguments = run.get("script"), run.get("argv")
     if not isinstance(script, str) or not isinstance(arguments, list):
         return ""
     return shlex.join([Path(script).name, *map(str, arguments)])
+
+
+def _at(value: Any, place: tuple[str, ...]) -> Any:
+    """What stands there in nested dicts; None where nothing does."""
+    for name in place:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def _steps(story: Story) -> int:

@@ -1,7 +1,9 @@
 """A few runs side by side: their losses over one axis, their gradients over another, the facts in columns."""
 
 import math
+import os
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 from longreach.diagnosis.wording import percent
@@ -33,15 +35,27 @@ BELOW = 4  # powers of ten below the threshold that are shown at first
 def compare_content(library: Library, runs: Sequence[Found]) -> dict[str, Any]:
     """The page of some runs side by side, as `report.page.html.content` gives that of one."""
     stories = [library.story(run) for run in runs]
+    names = _names(runs)
     cards = [card_of(story, run) for story, run in zip(stories, runs, strict=True)]
     losses = [few(losses.steps, losses.values, POINTS) for losses in (story.history.losses for story in stories)]
-    figures = [figure_data(figure) for figure in (_losses(runs, losses), _gains(runs, cards)) if figure.traces]
-    shown = {"runs": runs, "rows": _facts(cards), "figures": figures, "root": library.root}
+    figures = [figure_data(figure) for figure in (_losses(names, losses), _gains(names, cards)) if figure.traces]
+    shown = {
+        "runs": list(zip(runs, names, strict=True)),
+        "rows": _facts(cards),
+        "figures": figures,
+        "root": library.root,
+    }
     parts = dict.fromkeys(PARTS, "")
     parts["verdict"] = templates().get_template("compared.html.j2").render(shown)
     parts["picture"] = templates().get_template("drawn.html.j2").render(shown)
     going = any(card.state == "going on" for card in cards)
     return {"title": f"{len(runs)} runs side by side", "going": going, "parts": parts, "figures": figures}
+
+
+def _names(runs: Sequence[Found]) -> list[str]:
+    """Their names without the folders that are common to all."""
+    common = os.path.commonpath([os.path.dirname(run.name) for run in runs])
+    return [str(PurePath(run.name).relative_to(common)) for run in runs]
 
 
 def _facts(cards: Sequence[Card]) -> list[tuple[str, list[str]]]:
@@ -62,23 +76,23 @@ def _facts(cards: Sequence[Card]) -> list[tuple[str, list[str]]]:
     return [(what, told) for what, told in rows.items() if any(told)]
 
 
-def _losses(runs: Sequence[Found], curves: Sequence[Curve]) -> Figure:
+def _losses(names: Sequence[str], curves: Sequence[Curve]) -> Figure:
     layout = panels("training step", 1.0)
-    drawn = [(run, losses) for run, losses in zip(runs, curves, strict=True) if losses.xs]
+    drawn = [(name, losses) for name, losses in zip(names, curves, strict=True) if losses.xs]
     ends = scaled(layout["yaxis"], [value for _, losses in drawn for value in losses.ys])
     layout["yaxis"] |= {"title": {"text": "loss"}}
     traces: list[Trace] = []
-    for place, (run, losses) in enumerate(drawn):
-        traces += _one(run, place, losses.xs, losses.ys)
-        traces += lost(cut(run.name), losses.xs, losses.ys, ends)
+    for place, (name, losses) in enumerate(drawn):
+        traces += _one(name, place, losses.xs, losses.ys)
+        traces += lost(cut(name), losses.xs, losses.ys, ends)
     lowest = min(drawn, key=lambda one: _last(one[1]), default=None)
-    look = f"{lowest[0].name} ends lowest, at {number(_last(lowest[1]))}." if lowest else ""
+    look = f"{lowest[0]} ends lowest, at {number(_last(lowest[1]))}." if lowest else ""
     return _figure("losses", "Losses", look, ("run", "training step", "loss"), drawn, traces, layout)
 
 
-def _gains(runs: Sequence[Found], cards: Sequence[Card]) -> Figure:
+def _gains(names: Sequence[str], cards: Sequence[Card]) -> Figure:
     layout = panels("lag (steps)", 1.0)
-    drawn = [(run, card) for run, card in zip(runs, cards, strict=True) if card.gain.xs]
+    drawn = [(name, card) for name, card in zip(names, cards, strict=True) if card.gain.xs]
     log10 = [ln / math.log(10) for _, card in drawn for ln in card.gain.ys if math.isfinite(ln)]
     limit = math.log10(THRESHOLD)
     low, high = max(min(log10, default=0.0), limit - BELOW), min(300.0, max(log10, default=0.0))
@@ -86,14 +100,14 @@ def _gains(runs: Sequence[Found], cards: Sequence[Card]) -> Figure:
     layout["yaxis"] |= {"title": {"text": "gain"}, "dtick": max(1, math.ceil((high - low) / 6))}
     level(layout, f"reach ends at {percent(THRESHOLD)}", THRESHOLD)
     traces: list[Trace] = []
-    for place, (run, card) in enumerate(drawn):
-        traces += _one(run, place, card.gain.xs, [power(ln) for ln in card.gain.ys])
-    curves = [(run, Curve(card.gain.xs, tuple(ln / math.log(10) for ln in card.gain.ys))) for run, card in drawn]
+    for place, (name, card) in enumerate(drawn):
+        traces += _one(name, place, card.gain.xs, [power(ln) for ln in card.gain.ys])
+    curves = [(name, Curve(card.gain.xs, tuple(ln / math.log(10) for ln in card.gain.ys))) for name, card in drawn]
     title = "How much of a gradient survives, over the lag"
     return _figure("gains", title, _furthest(drawn), ("run", "lag (steps)", "log10 of gain"), curves, traces, layout)
 
 
-def _furthest(drawn: Sequence[tuple[Found, Card]]) -> str:
+def _furthest(drawn: Sequence[tuple[str, Card]]) -> str:
     """What to see in the gradients."""
     reaches = {card.reach or 0 for _, card in drawn}
     if len(reaches) == 1:
@@ -102,13 +116,13 @@ def _furthest(drawn: Sequence[tuple[Found, Card]]) -> str:
             if len(drawn) > 1
             else f"It reaches {number(max(reaches))} steps."
         )
-    run, card = max(drawn, key=lambda one: one[1].reach or 0, default=(None, None))
-    return f"{run.name} reaches furthest, {number(card.reach)} steps." if run and card else ""
+    name, card = max(drawn, key=lambda one: one[1].reach or 0, default=("", None))
+    return f"{name} reaches furthest, {number(card.reach)} steps." if card else ""
 
 
-def _one(run: Found, place: int, xs: Sequence[float], ys: Sequence[float]) -> list[Trace]:
+def _one(name: str, place: int, xs: Sequence[float], ys: Sequence[float]) -> list[Trace]:
     style = {"width": 2, "dash": DASHES[place % len(DASHES)]}
-    return [curve(cut(run.name), "many", xs, ys, line=style) | {"meta": {"role": "many", "place": place}}]
+    return [curve(cut(name), "many", xs, ys, line=style) | {"meta": {"role": "many", "place": place}}]
 
 
 def _last(curve: Curve) -> float:
@@ -121,12 +135,12 @@ def _figure(
     title: str,
     look: str,
     columns: tuple[str, ...],
-    drawn: Sequence[tuple[Found, Curve]],
+    drawn: Sequence[tuple[str, Curve]],
     traces: list[Trace],
     layout: dict[str, Any],
 ) -> Figure:
-    rows = [(run.name, x, y) for run, curve in drawn for x, y in zip(curve.xs, curve.ys, strict=True)]
+    rows = [(run, x, y) for run, curve in drawn for x, y in zip(curve.xs, curve.ys, strict=True)]
     axes = f"{columns[2]} over {columns[1]}"
-    ends = "; ".join(f"{run.name}: from {number(curve.ys[0])} to {number(curve.ys[-1])}" for run, curve in drawn)
+    ends = "; ".join(f"{run}: from {number(curve.ys[0])} to {number(curve.ys[-1])}" for run, curve in drawn)
     layout |= {"height": 380, "showlegend": True}
     return Figure(name, title, look, f"{axes}, one curve a run. {ends}.", traces, layout, columns, rows)

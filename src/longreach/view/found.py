@@ -5,7 +5,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from longreach.errors import RunFolderError
 from longreach.folder import DIAGNOSIS, LOCK, RECORD, is_alive
@@ -42,6 +42,20 @@ class Found:
     kind: str
     began: float
     inner: tuple["Found", ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The last part of its name."""
+        return PurePath(self.name).name
+
+    @property
+    def parent(self) -> str:
+        """What of its name comes before; empty where nothing does."""
+        return "" if self.title == self.name else str(PurePath(self.name).parent)
+
+    def under(self, other: "Found") -> str:
+        """Its name within another run's folder."""
+        return str(self.path.relative_to(other.path))
 
 
 @dataclass(frozen=True)
