@@ -27,8 +27,8 @@ def _nowhere_else(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def plain(tmp_path_factory):
-    """plain(label): what `longreach run` says of the plain script, as in diagnosis.json."""
+def plain_folder(tmp_path_factory):
+    """plain_folder(label): where `longreach run` has measured the plain script."""
     found = {}
 
     def of(label):
@@ -39,9 +39,20 @@ def plain(tmp_path_factory):
             environment = {**os.environ, "OMP_NUM_THREADS": "1"}
             done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
             assert done.returncode == 0, done.stderr
-            found[label] = json.loads((folder / "diagnosis.json").read_text())
-            assert found[label]["verdict"] in recalling.TRUTH[label]
+            found[label] = folder
         return found[label]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def plain(plain_folder):
+    """plain(label): what `longreach run` says of the plain script, as in diagnosis.json."""
+
+    def of(label):
+        diagnosis = json.loads((plain_folder(label) / "diagnosis.json").read_text())
+        assert diagnosis["verdict"] in recalling.TRUTH[label]
+        return diagnosis
 
     return of
 

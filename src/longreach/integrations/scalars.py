@@ -13,7 +13,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -65,16 +65,14 @@ class Run:
 
     def courses(self) -> tuple[Track, ...]:
         """Every quantity over the training steps; NaN and infinities are kept, and counted in the last one."""
-        judged = {(layer.module, layer.index, layer.direction) for layer in self.diagnosis.record.layers}
-        reach = [t for t in self.history.reach if (t.layer.module, t.layer.index, t.layer.direction) in judged]
-        course = replace(self.history, reach=tuple(reach))
-        found = [Track(PREFIX + track.name, track.steps, track.values) for track in _tracks(course)]
+        found = [Track(PREFIX + track.name, track.steps, track.values) for track in self._tracks()]
         return (*found, _non_finite(found, self.history.marks))
 
     def totals(self) -> dict[str, float]:
         """Where it ended: reach, need and growth of every layer, the last gradient norm, what watching cost.
 
-        need is 0 where the test found none, and left out where there was nothing to test.
+        need is 0 where the test found none, and left out where there was nothing to test; the gradient norm is left out
+        where the first NaN came later: it is not looked at any more from there on
         """
         record = self.diagnosis.record
         several = {layer.module for layer in record.layers if layer.index > 0}
@@ -85,8 +83,9 @@ class Run:
                 found |= {f"reach/{name}": layer.reach.lag, f"growth/{name}": layer.reach.growth}
             if need:
                 found[f"need/{name}"] = need.lag or 0
-        if self.history.before.values:
-            found["gradient_norm"] = self.history.before.values[-1]
+        norms = self.history.before
+        if norms.steps and not (record.nonfinite and record.nonfinite.step > norms.steps[-1]):
+            found["gradient_norm"] = norms.values[-1]
         found["overhead"] = record.overhead
         found[NON_FINITE] = self.courses()[-1].values[-1]
         return {PREFIX + name: float(value) for name, value in found.items()}
@@ -97,28 +96,38 @@ class Run:
         for step, group in itertools.groupby(points, key=lambda point: point[0]):
             yield step, {name: value for _, name, value in group}
 
+    def labels(self) -> dict[str, str]:
+        """The verdict and the findings, as short texts to search for."""
+        findings = ", ".join(f"{finding.code} {finding.name}" for finding in self.diagnosis.findings)
+        return {PREFIX + "verdict": self.diagnosis.verdict, PREFIX + "findings": findings}
+
     def words(self) -> str:
         """The verdict, the findings and the events of the run, the first NaN among them: each in a line."""
         findings = [f"{finding.code} {finding.name}: {finding.summary}" for finding in self.diagnosis.findings]
         marks = [f"step {mark.step}: {mark.what}: {mark.text}" for mark in self.history.marks]
         return "\n".join([f"verdict: {self.diagnosis.verdict}", *findings, *marks])
 
+    def reach(self) -> dict[str, ReachTrack]:
+        """How the reach of each layer that the verdict speaks of came about, by its name."""
+        judged = {(layer.module, layer.index, layer.direction) for layer in self.diagnosis.record.layers}
+        tracks = [t for t in self.history.reach if (t.layer.module, t.layer.index, t.layer.direction) in judged]
+        several = {track.layer.module for track in tracks if track.layer.index > 0}
+        return {_called(track.layer, several): track for track in tracks}
 
-def _tracks(course: History) -> Iterator[Track]:
-    seen = {
-        "loss": course.losses,
-        "gradient_norm": course.before,
-        "gradient_norm_used": _where(course.after, lambda value: not math.isnan(value)),  # NaN: not looked at
-        "clip_limit": _where(course.limit, math.isfinite),  # infinite: no limit
-    }
-    yield from (Track(name, track.steps, track.values) for name, track in seen.items() if track.steps)
-    several = {track.layer.module for track in course.reach if track.layer.index > 0}
-    for track in course.reach:
-        name = _called(track.layer, several)
-        yield Track(f"reach/{name}", track.steps, tuple(map(float, track.reach)))
-        yield Track(f"growth/{name}", track.steps, _growth(track))
-    for kind, tracks in (("update", course.updates), ("dead", course.dead), ("saturated", course.saturated)):
-        yield from (Track(f"{kind}/{track.name}", track.steps, track.values) for track in tracks)
+    def _tracks(self) -> Iterator[Track]:
+        course = self.history
+        seen = {
+            "loss": course.losses,
+            "gradient_norm": course.before,
+            "gradient_norm_used": _where(course.after, lambda value: not math.isnan(value)),  # NaN: not looked at
+            "clip_limit": _where(course.limit, math.isfinite),  # infinite: no limit
+        }
+        yield from (Track(name, track.steps, track.values) for name, track in seen.items() if track.steps)
+        for name, track in self.reach().items():
+            yield Track(f"reach/{name}", track.steps, tuple(map(float, track.reach)))
+            yield Track(f"growth/{name}", track.steps, _growth(track))
+        for kind, tracks in (("update", course.updates), ("dead", course.dead), ("saturated", course.saturated)):
+            yield from (Track(f"{kind}/{track.name}", track.steps, track.values) for track in tracks)
 
 
 def _where(track: Track, holds: Callable[[float], bool]) -> Track:
