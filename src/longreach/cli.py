@@ -108,22 +108,27 @@ def treat(
 
     The same command again goes on where it stopped. Exit code 0 if a remedy is proven or none is needed, else 1.
     """
+    from longreach.report.aloud import say
     from longreach.report.screen import Screen
     from longreach.report.treated import render
     from longreach.trial.treat import treat as try_out
 
-    found = try_out(
-        script,
-        arguments or (),
-        module=module,
-        steps=steps,
-        seeds=seeds,
-        jobs=jobs,
-        remedies=[course.strip() for course in remedies.split(",") if course.strip()],
-        metric=metric,
-        in_place=in_place,
-        folder=run_dir,
-    )
+    try:
+        found = try_out(
+            script,
+            arguments or (),
+            module=module,
+            steps=steps,
+            seeds=seeds,
+            jobs=jobs,
+            remedies=[course.strip() for course in remedies.split(",") if course.strip()],
+            metric=metric,
+            in_place=in_place,
+            folder=run_dir,
+        )
+    except KeyboardInterrupt:
+        say("longreach: interrupted before anything was known; the same command goes on from here")
+        raise typer.Exit(130) from None
     print(render(found, Screen.of(sys.stdout)), end="", flush=True)
     raise typer.Exit(130 if not found.complete else 0 if found.helped else 1)
 
