@@ -28,7 +28,16 @@ PROOF, PATCH, PLAN, OUTCOME, EVENTS, VALIDATION = (
 )
 CONTROL = Path("runs", "control", "seed-0")  # of a trial: the script as it is
 # What may go wrong in reading files of whatever kind: a page is drawn without that part then.
-UNREADABLE = (LongreachError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
+UNREADABLE = (
+    LongreachError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def plain_story():
         Mark(400, "spike", "the loss rose from 0.3 to 50; it was back after 1 steps"),
         Mark(410, "skipped", "the gradient is 1e9 long"),
         Mark(500, "went back", "to step 400"),
-        Mark(700, "NaN or infinity", "the first nan in rnn, on the way backward; cause: overflow"),
+        Mark(700, "NaN or infinity", "the first NaN in rnn, on the way backward; cause: overflow"),
     )
     depth = Depth("fc1 to head", "layers", ("head", "fc3", "fc2", "fc1"), (0.0, -3.0, -6.0, -9.0), (0.0,) * 4, -3.0, 5)
     clipping = Clipping(NORM, 1.0, 1000, 0.6, 2.0)

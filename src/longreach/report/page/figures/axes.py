@@ -64,7 +64,7 @@ def scaled(axis: dict[str, Any], values: Iterable[float], *, zero: bool = False)
 
 def curve(name: str, role: str, xs: Sequence[Any], ys: Sequence[float], axis: str = "y", **style: Any) -> Trace:
     """A line; what is not finite is a gap in it."""
-    drawn = [float(f"{value:.6g}") if math.isfinite(value) else None for value in ys]
+    drawn = [value if math.isfinite(value) else None for value in ys]
     trace = {"type": "scatter", "mode": "lines", "name": name, "meta": {"role": role}, "x": list(xs), "y": drawn}
     return {**trace, "yaxis": axis, "hovertemplate": "%{y:.3~g}", **style}
 
@@ -94,7 +94,7 @@ def lost(
         at = [x for x, value in zip(xs, values, strict=True) if is_lost(value)]
         name = nothing if nothing and told == "-infinity" else told
         if at:
-            hover = {"hovertemplate": f"{what}: {name}<extra></extra>"}
+            hover = {"text": what, "hovertemplate": f"%{{text}}: {name}<extra></extra>"}
             traces.append(marks(name, "broken", at, [ends[end]] * len(at), symbol, axis, **hover))
     return traces
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from longreach.diagnosis.wording import counted, percent
@@ -27,23 +28,20 @@ def loss_and_gradient(story: Story) -> tuple[Figure, ...]:
     Points  over more than 1,800 the extremes of each column, so that spikes stay; 100 events of each kind
     Gaps    what is NaN or infinite is no point of a line: marks at the edge of the panel tell of it
     """
-    course, scores = story.history, story.trained.validation[:MOST_SCORES] if story.trained else ()
-    if not (course.losses.steps or course.before.steps or scores):
+    course = story.history
+    beside, own = _scores_of(story)
+    parts = [
+        (1.5, _losses, course.losses.steps or beside),
+        (1.0, _scores, own),
+        (1.0, _norms, course.before.steps),
+    ]
+    parts = [(share, draw) for share, draw, there in parts if there]
+    if not parts:
         return ()
-    beside = [score for score in scores if score.name == course.losses.name]
-    own = [score for score in scores if score.name != course.losses.name]
-    shares = [share for share, tracks in ((1.5, (course.losses, *beside)), (1.0, own)) if _steps(*tracks)]
-    layout = panels("training step", *shares, *([1.0] if course.before.steps else []), gap=0.08)
-    layout["height"] = 120 + 170 * (len(shares) + bool(course.before.steps))
-    axes = iter(name for name in ("y", "y2", "y3"))
-    traces: list[Trace] = []
-    if _steps(course.losses, *beside):
-        traces += _losses(course, beside, layout, next(axes))
-    if _steps(*own):
-        traces += _scores(own, layout, next(axes))
-    if course.before.steps:
-        traces += _norms(story, layout, next(axes))
-    traces += _events(course, layout)
+    layout = panels("training step", *(share for share, _ in parts), gap=0.08)
+    layout["height"] = 120 + 170 * len(parts)
+    drawn = [draw(story, layout, axis) for axis, (_, draw) in zip(("y", "y2", "y3"), parts, strict=False)]
+    traces = [*chain.from_iterable(drawn), *_events(course, layout)]
     return (
         Figure(
             name="loss-and-gradient",
@@ -53,13 +51,16 @@ def loss_and_gradient(story: Story) -> tuple[Figure, ...]:
             traces=once(traces),
             layout=layout,
             columns=("training step", "what", "value"),
-            rows=_rows(course, scores),
+            rows=_rows(course, (*beside, *own)),
         ),
     )
 
 
-def _steps(*tracks: Track) -> int:
-    return sum(len(track.steps) for track in tracks)
+def _scores_of(story: Story) -> tuple[list[Track], list[Track]]:
+    """What validation measured: losses, to be drawn beside that of the run, and other scores."""
+    scores = [track for track in (story.trained.validation if story.trained else ()) if track.steps][:MOST_SCORES]
+    name = story.history.losses.name
+    return [score for score in scores if score.name == name], [score for score in scores if score.name != name]
 
 
 def _thinned(track: Track) -> Track:
@@ -67,27 +68,24 @@ def _thinned(track: Track) -> Track:
     return Track.of(track.name, ((track.steps[at], track.values[at]) for at in kept))
 
 
-def _losses(course: History, beside: list[Track], layout: dict[str, Any], name: str) -> list[Trace]:
+def _losses(story: Story, layout: dict[str, Any], name: str) -> list[Trace]:
+    losses, (beside, _) = story.history.losses, _scores_of(story)
     axis = layout["yaxis" + name[1:]]
     axis["title"] = {"text": "loss"}
-    ends = scaled(axis, [value for track in (course.losses, *beside) for value in track.values])
-    return [
-        *_drawn(course.losses, "loss", "main", ends, name, line={"width": 1.5}, showlegend=False),
-        *(
-            trace
-            for track in beside
-            for trace in _drawn(track, "validation loss", "beside", ends, name, line={"width": 2.5, "dash": "dash"})
-        ),
-    ]
+    ends = scaled(axis, [value for track in (losses, *beside) for value in track.values])
+    traces = _drawn(losses, "loss", "main", ends, name, line={"width": 1.5}, showlegend=False)
+    for track in beside:
+        traces += _drawn(track, "validation loss", "beside", ends, name, line={"width": 2.5, "dash": "dash"})
+    return traces
 
 
-def _scores(scores: list[Track], layout: dict[str, Any], name: str) -> list[Trace]:
-    """What validation measured beside the loss."""
+def _scores(story: Story, layout: dict[str, Any], name: str) -> list[Trace]:
+    _, scores = _scores_of(story)
     axis = layout["yaxis" + name[1:]]
     axis["title"] = {"text": "validation"}
     ends = scaled(axis, [value for track in scores for value in track.values])
     drawn = (_drawn(track, shown(track.name), "many", ends, name, **many(place)) for place, track in enumerate(scores))
-    return [trace for traces in drawn for trace in traces]
+    return [*chain.from_iterable(drawn)]
 
 
 def _norms(story: Story, layout: dict[str, Any], name: str) -> list[Trace]:
@@ -139,7 +137,7 @@ def _drawn(track: Track, name: str, role: str, ends: tuple[float, float], axis: 
 
 
 def _events(course: History, layout: dict[str, Any]) -> list[Trace]:
-    """What happened, at the head of the highest panel; what exactly is told when a mark is pointed at."""
+    """What happened, at the head of the highest panel; pointed at, a mark says what exactly."""
     if not course.marks:
         return []
     axis = layout["yaxis"]
@@ -194,7 +192,7 @@ def _said(course: History) -> str:
     return " ".join(said)
 
 
-def _rows(course: History, scores: tuple[Track, ...]) -> list[tuple[int, str, float | None]]:
+def _rows(course: History, scores: Iterable[Track]) -> list[tuple[int, str, float | None]]:
     """What is drawn: of long runs the extremes of each column of pixels."""
     named = [("loss", course.losses), ("gradient norm", course.before), ("gradient norm as used", _used(course))]
     named += [("limit of clipping", course.limit), *((f"validation: {cut(score.name)}", score) for score in scores)]

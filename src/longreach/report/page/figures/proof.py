@@ -19,9 +19,9 @@ def proof(story: Story) -> tuple[Figure, ...]:
 
     Drawn   at most 20 arms, those with the largest gain; the losses of at most 8 seeds
     """
-    if story.proof is None:
-        return ()
     found = story.proof
+    if found is None or not found.control.outcomes:
+        return ()
     arms = [arm for arm in (found.random, *found.arms) if found.gain(arm)]
     arms = sorted(arms, key=lambda arm: -_mean(found.gain(arm).values()))[:MOST_ARMS]
     need = story.diagnosis and next((layer.need.lag for layer in story.diagnosis.record.layers if layer.need), None)

@@ -1,7 +1,7 @@
 """The picture: how far back a gradient gets, and how far back the data ask for, over one axis, the lag."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from longreach.diagnosis.stacks import asked
@@ -49,7 +49,7 @@ class Line:
 
 
 def _draw(place: Place, number: int, more: int) -> Figure:
-    layer = place.layer
+    layer = _even(place.layer)
     reach, need = layer.reach, asked(layer)
     lines = _lines(layer, reach, need)
     rows_of_labels = _placed(lines, _end(layer))
@@ -75,6 +75,17 @@ def _draw(place: Place, number: int, more: int) -> Figure:
         columns=("lag (steps)", "log10 of gain", "log10 of signal", "need (share of variance)", "need of two inputs"),
         rows=_rows(layer),
     )
+
+
+def _even(layer: Layer) -> Layer:
+    """With curves as long as their lags: a file that somebody has changed may hold others."""
+    if layer.reach is None:
+        return layer
+    reach = layer.reach
+    signal = reach.log_signal and (*reach.log_signal, *(math.nan,) * len(reach.lags))[: len(reach.lags)]
+    points = list(zip(reach.lags, reach.log_gain, strict=False))
+    lags, gain = tuple(lag for lag, _ in points), tuple(ln for _, ln in points)
+    return replace(layer, reach=replace(reach, lags=lags, log_gain=gain, log_signal=signal and signal[: len(lags)]))
 
 
 def _end(layer: Layer) -> int:
@@ -134,7 +145,7 @@ def _needed(layer: Layer, layout: dict[str, Any], name: str) -> list[Trace]:
         found.append((layer.deep.need, "need of two inputs together", "dashdot", "none"))
     shares = [share for need, *_ in found if need for share in need.strength if math.isfinite(share)]
     smallest = layer.need.detectable if layer.need else math.nan
-    top = 1.1 * max([*shares, smallest if math.isfinite(smallest) else 0.0, 1e-9])
+    top = 1.1 * min(1.0, max([*shares, smallest if math.isfinite(smallest) else 0.0, 1e-9]))
     axis |= {"range": [0, top], "title": {"text": "need"}, "tickformat": ".2~%", "nticks": 4}
     traces = []
     for need, told, dash, fill in found:

@@ -4,6 +4,7 @@ import html
 
 from longreach.report.words import safe
 
+ENOUGH = 1000  # characters, of which some may be of no width
 LONGEST = 40  # characters of a name: more leave no room for the drawing on a phone
 
 
@@ -17,5 +18,6 @@ def shown(text: object, longest: int = LONGEST) -> str:
 
 def cut(text: object, longest: int = LONGEST) -> str:
     """The same for plain text: without what could steer a terminal or turn letters around, and not too long."""
-    text = safe(text, 20_000)
-    return text if len(text) <= longest else "…" + text[1 - longest :]
+    end = str(text)[-ENOUGH:]
+    told = safe(end, ENOUGH)
+    return told if len(told) <= longest and end == str(text) else "…" + told[1 - longest :]
