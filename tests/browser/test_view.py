@@ -12,6 +12,8 @@ import pytest
 from playwright.sync_api import Page, expect
 from tests.view.serving import begin, make, serving, wait_until
 
+from longreach.view import events
+
 serve = pytest.fixture(serving, name="serve")
 LONGREACH = [sys.executable, "-m", "longreach"]
 # A training that goes on until it is told to stop, and says in its loss how far it is.
@@ -203,6 +205,23 @@ def test_what_is_ticked_and_unfolded_stays_when_the_list_changes(page, overheard
     page.go_back()
     expect(page.locator("#choose")).to_be_enabled()
     assert overheard.errors == []
+
+
+def test_a_page_that_nobody_sees_leaves_its_place_to_others(page, serve, place, monkeypatch):
+    monkeypatch.setattr(events, "MOST", 1)
+    make(place / "RUN")
+    served = serve(place)
+    page.goto(served.guard.link)
+    expect(page.locator("#line")).to_have_text("live")
+    second = page.context.new_page()
+    second.goto(page.url)
+    expect(second.locator("#line")).to_contain_text("connection lost")
+    page.evaluate("Object.defineProperty(document, 'hidden', { get: () => window.away, configurable: true })")
+    page.evaluate("window.away = true; document.dispatchEvent(new Event('visibilitychange'))")
+    expect(second.locator("#line")).to_have_text("live", timeout=15_000)
+    second.close()
+    page.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("#line")).to_have_text("live", timeout=15_000)
 
 
 def test_hostile_names_do_nothing(page, overheard, serve, place):
