@@ -124,6 +124,6 @@ def _layer(place: Place) -> dict[str, Any]:
         "need, steps": need.lag if need else "?",
         "of steps": reach.horizon if reach else "?",
         "growth, nats per step": reach.growth if reach else "?",
-        "need that would be seen, from": percent(need.detectable) if need else "?",
+        "least need seen": percent(need.detectable) if need else "?",
         "finding": found,
     }

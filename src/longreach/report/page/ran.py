@@ -15,7 +15,8 @@ from longreach.story import Story
 def run_facts(story: Story) -> list[tuple[str, str]]:
     """Script, arguments, versions, times, seeds, and the small print of the measurement: (label, text)."""
     record = story.diagnosis.record if story.diagnosis else None
-    facts = [("folder", story.name), *(_command(record.run) if record else ()), ("seeds", _seeds(story))]
+    facts = [("folder", story.name), *(_command(record.run) if record else ())]
+    facts += [("data", _data(story)), ("seeds", _seeds(story))]
     if record is not None:
         facts += _measured(record)
     if story.diagnosis is not None:
@@ -40,6 +41,15 @@ def _moment(seconds: Any) -> str:
     if not isinstance(seconds, (int, float)) or not math.isfinite(seconds) or not 0 < seconds < 4e9:
         return ""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _data(story: Story) -> str:
+    """What a training has learned from: "task: name=adding, length=100"."""
+    kind, source = (story.trained.plan.get(name) if story.trained else None for name in ("kind", "source"))
+    if not isinstance(kind, str) or not isinstance(source, dict):
+        return ""
+    given = (f"{name}={value}" for name, value in source.items() if value not in (None, "", [], False))
+    return f"{kind}: {', '.join(given)}"
 
 
 def _seeds(story: Story) -> str:

@@ -24,6 +24,12 @@ class Taught:
     ended: str | None
     left: tuple[str, ...]
 
+    @property
+    def headline(self) -> tuple[str, float | None, float | None] | None:
+        """The score to tell first: one that can be compared, if there is any."""
+        known = [score for score in self.scores if score[1] is not None]
+        return next((score for score in known if score[2] is not None), next(iter(known), None))
+
 
 def taught(trained: Trained) -> Taught:
     """What the files of a training tell."""

@@ -50,13 +50,14 @@ function laidOut(layout, colour) {
     if (/^[xy]axis\d*$/.test(key)) drawn[key] = { ...axis, ...layout[key] };
   }
   drawn.shapes = (layout.shapes || []).map((shape) => {
+    if (shape.name === "given") return shape;
     const own = colourOf(shape.name, 0, colour);
     const filled = shape.type === "rect" ? { fillcolor: thin(own, 0.15) } : {};
     return { ...shape, line: { ...shape.line, color: own }, ...filled };
   });
-  drawn.annotations = (layout.annotations || []).map((note) => ({
-    ...note,
-    font: { ...note.font, color: colourOf(note.name || "ink", 0, colour) },
-  }));
+  drawn.annotations = (layout.annotations || []).map((note) => {
+    if (note.name === "given") return note;
+    return { ...note, font: { ...note.font, color: colourOf(note.name || "ink", 0, colour) } };
+  });
   return drawn;
 }

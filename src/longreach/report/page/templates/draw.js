@@ -9,7 +9,7 @@ const PAPER = 660; // pixels: the width of a page of A4 or Letter within its mar
 const CONFIG = {
   responsive: true,
   displaylogo: false,
-  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+  modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
   sendData: false, // no button that sends a figure to somebody's server
   plotlyServerURL: "",
   topojsonURL: "",
