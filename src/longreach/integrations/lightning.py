@@ -42,7 +42,7 @@ class LongreachCallback(pl.Callback):
 
         callback = LongreachCallback()
         Trainer(callbacks=[callback]).fit(model, loader)
-        print(callback.run.diagnosis)
+        print(callback.run.diagnosis.verdict)
 
     folder   run folder; None: `longreach` in the logger's folder, or else in the trainer's default_root_dir. Where
              there is one already, the next is called folder-2, folder-3 ...

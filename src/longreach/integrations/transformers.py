@@ -66,7 +66,7 @@ def watch(trainer: Trainer, folder: str | Path | None = None, *, budget: float =
 
         with watch(trainer) as callback:
             trainer.train()
-        print(callback.run.diagnosis)
+        print(callback.run.diagnosis.verdict)
 
     It stands in front of the trainer's other callbacks, and at the end logs through the trainer where the run ended:
     reach, need, growth, gradient norm, under longreach/. So TensorBoard, Weights & Biases and whatever else the trainer
