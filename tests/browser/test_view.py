@@ -67,7 +67,7 @@ def test_a_run_is_followed_while_it_trains_until_it_is_over(page, overheard, sta
     Path("train.py").write_text(SCRIPT)
     run = start("run", "--run-dir", "runs/RUN", "train.py")
     page.goto(link_of(start("view", ".")))
-    card = page.locator("article.card", has_text="runs/RUN")
+    card = page.locator("article.card", has_text="RUN")
     expect(card).to_contain_text("going on", timeout=30_000)  # it has come by itself
     expect(card.locator("path.loss")).to_be_visible(timeout=30_000)
     expect(page.locator("#line")).to_have_text("live")
@@ -123,6 +123,9 @@ def test_who_has_no_key_gets_a_sentence(page, serve, place):
     make(place / "RUN")
     served = serve(place)
     base = f"http://127.0.0.1:{served.port}"
+    elsewhere = f"http://evil.localhost:{served.port}/?token={served.token}"  # a name that leads here
+    assert page.goto(elsewhere).status == 403
+    expect(page.locator("body")).to_contain_text("another host")
     for address in (base, f"{base}/?token=wrong", f"http://localhost:{served.port}/events"):
         assert page.goto(address).status == 403
         expect(page.locator("body")).to_contain_text("start it again, and open the link that it prints")

@@ -83,7 +83,7 @@ def test_a_trial_and_a_bench_are_one_with_their_runs_inside(tmp_path):
 
 
 def test_the_names_that_tell_a_bench_are_those_of_a_bench():
-    assert {bench.PLAN, bench.LOCK} == found.BENCH
+    assert (found.BENCH_PLAN, found.BENCH_LOCK) == (bench.PLAN, bench.LOCK)
 
 
 def test_what_holds_no_runs_is_not_looked_into(tmp_path):

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import threading
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urlencode
@@ -11,7 +12,7 @@ from tests.view.serving import begin, make, wait_until
 
 from longreach.store import Store
 from longreach.story import read
-from longreach.view import follow, library, pages
+from longreach.view import app, follow, library, pages
 from longreach.view.app import _count
 from longreach.view.card import card_of
 from longreach.view.found import find
@@ -249,6 +250,34 @@ def test_a_fault_of_our_own_is_said_here_and_shown_in_the_terminal(serve, tmp_pa
     assert "the terminal says where" in answer.text
     assert "ZeroDivisionError" not in answer.text
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_one_that_we_fail_at_hides_no_other(serve, tmp_path, monkeypatch, capsys):
+    for name in ("good", "bad"):
+        make(tmp_path / name)
+    monkeypatch.setattr(library, "card_of", lambda story, run: card_of(story, run) if run.name == "good" else 1 / 0)
+    text = serve(tmp_path).get("/").text
+    assert "9 of 59" in text
+    assert "cannot be shown" in text
+    assert capsys.readouterr().err.count("ZeroDivisionError") == 1
+
+
+def test_what_takes_long_to_read_comes_later(serve, tmp_path, monkeypatch):
+    make(tmp_path / "RUN")
+    served = serve(tmp_path)
+    address = served.address("RUN")
+    may_read = threading.Event()
+    monkeypatch.setattr(app, "PATIENCE", 0.05)
+    monkeypatch.setattr(library, "read", lambda path: may_read.wait(20) and read(path))
+    other = serve(tmp_path)
+    for path, waits in (("/", "reading …"), (address, "Reading …")):
+        page = other.get(path).text
+        assert waits in page
+        assert "9 of 59" not in page
+    stream = other.events(re.search(r'"events":"([^"]+)"', page)[1])
+    may_read.set()
+    assert "Reading" not in stream.next()[1]["parts"]["verdict"]
+    stream.close()
 
 
 def states(root: Path) -> dict[str, str]:

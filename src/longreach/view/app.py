@@ -1,5 +1,6 @@
 """The addresses of the live page. What they show is in `pages`, who may see it in `guard`."""
 
+import asyncio
 import sys
 import traceback
 from collections import OrderedDict
@@ -20,8 +21,10 @@ from longreach.view.follow import Follow, Pace, aside
 from longreach.view.found import Found
 from longreach.view.guard import Guard, refusal
 from longreach.view.library import Library
+from longreach.view.version import Version
 
 KEPT = 12  # pages that nobody listens to, kept for who comes back; some MB each
+PATIENCE = 2.0  # seconds that a browser waits for a page with nothing to show
 LONGEST = 1000  # runs on the list
 # A page of figures carries a policy of its own, which allows its own scripts alone, by their hashes: both count.
 OF_FIGURES = (
@@ -68,7 +71,8 @@ class _Site:
         if shelf.runs and shelf.runs[0].path == self._library.root:
             return RedirectResponse(f"/run/{shelf.runs[0].id}", 303)
         count = _count(request)
-        version = await self._list(count).now()
+        library = self._library
+        version = await _soon(self._list(count), lambda: pages.list_reading(library, count))
         return _html(pages.list_page(self._library, version, count), OF_LISTS)
 
     async def runs_events(self, request: Request) -> Response:
@@ -78,7 +82,7 @@ class _Site:
     async def run(self, request: Request) -> Response:
         """One run."""
         run = await self._asked(request.path_params["id"])
-        version = await self._run(run).now()
+        version = await _soon(self._run(run), lambda: pages.run_reading(self._library, run))
         return _html(
             await aside(lambda: pages.run_page(version, f"/run/{run.id}/events?seen={version.id}")), OF_FIGURES
         )
@@ -141,6 +145,15 @@ class _Site:
                 404, f"404: expected 1 to {compare.MOST} runs to compare, got {len(ids)}; go back and choose."
             )
         return [await self._asked(id) for id in ids]
+
+
+async def _soon(follow: Follow, otherwise: Callable[[], dict[str, Any]]) -> Version:
+    """The newest version; what can be said without it where that takes long: it comes as the first event then."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await follow.now()
+    except TimeoutError:
+        return Version.of(await aside(otherwise))
 
 
 def _count(request: Request) -> int:

@@ -15,9 +15,9 @@ DEPTH = 5  # of a run under the folder: project/longreach-runs/NAME and two more
 MOST_FOLDERS = 10_000  # looked into; half a second
 MOST_INNER = 200  # runs named of one trial or bench
 SKIPPED = {"__pycache__", "node_modules", "site-packages", "tensorboard", "checkpoints"}
-BENCH = {"bench.json", "bench.lock"}  # as in bench/place.py, which has torch behind it
+BENCH_PLAN, BENCH_LOCK = "bench.json", "bench.lock"  # as in bench/place.py, which has torch behind it
 KINDS = (  # what says of which command a folder is, the surest first
-    ("bench", BENCH),
+    ("bench", {BENCH_PLAN, BENCH_LOCK}),
     ("trial", {PROOF, TRIAL_LOCK}),
     ("training", {PLAN}),
     ("run", {RECORD, DIAGNOSIS, LOCK}),
@@ -100,8 +100,8 @@ def state_of(run: Found, root: Path) -> tuple:
     """
     folders = (run.path, run.path / CONTROL) if run.kind == "trial" else (run.path,)
     files = (_state(folder / name, root) for folder in folders for name in READ)
-    locks = (is_alive(folder) for folder in folders)
-    return (*files, *locks, is_alive(run.path, TRIAL_LOCK))
+    locks = ((run.path, LOCK), (folders[-1], LOCK), (run.path, TRIAL_LOCK), (run.path, BENCH_LOCK))
+    return (*files, *(is_alive(folder, lock) for folder, lock in locks))
 
 
 def _state(file: Path, root: Path) -> tuple[int, int, int] | None:

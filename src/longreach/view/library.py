@@ -1,7 +1,9 @@
 """All that a server shows: the runs of a folder, and what each of its pages says at the moment."""
 
+import sys
 import threading
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from pathlib import Path
@@ -81,9 +83,20 @@ class Library:
         for run in self.due(runs):
             if time.monotonic() > until:
                 break
-            self._cards[run.id] = (self.state(run), card_of(self.story(run), run))
+            self._cards[run.id] = (self.state(run), self._card(run))
             self._read_at[run.id] = time.monotonic()
+        return self.known(runs)
+
+    def known(self, runs: Iterable[Found]) -> dict[str, Card]:
+        """The cards that have been read, by the id of their runs."""
         return {run.id: card for run in runs if (card := self._known(run)[1])}
 
     def _known(self, run: Found) -> tuple[Hashable, Card | None]:
         return self._cards.get(run.id, (None, None))
+
+    def _card(self, run: Found) -> Card:
+        try:
+            return card_of(self.story(run), run)
+        except Exception:  # a fault of ours with one run shall not hide the others
+            traceback.print_exc(file=sys.stderr)
+            return Card("", "", "cannot be shown", "open", missing=("longreach has failed here: see its terminal",))

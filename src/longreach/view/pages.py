@@ -1,15 +1,15 @@
 """What each page says, as JSON can hold it: that of one run, that of many, that of a few side by side."""
 
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from longreach.folder import is_alive
-from longreach.report.page.html import content, page
+from longreach.report.page.html import PARTS, content, page
 from longreach.report.page.text import number
 from longreach.view.card import LEVEL, Card
 from longreach.view.drawing import HERE, PAGE, templates
-from longreach.view.found import BENCH, Found
+from longreach.view.found import BENCH_LOCK, Found
 from longreach.view.library import Library
 from longreach.view.sparkline import sparkline
 from longreach.view.version import Version
@@ -21,18 +21,34 @@ SHOWN = 30  # runs of a list, until somebody asks for more
 def run_content(library: Library, run: Found) -> dict[str, Any]:
     """The page of one run: that of `longreach report`, with a way back to the others."""
     told = content(library.story(run))
-    if run.path != library.root:
-        told["parts"]["verdict"] = (
-            templates().get_template("back.html.j2").render(root=library.root) + told["parts"]["verdict"]
-        )
+    told["parts"]["verdict"] = _rendered("back", library, run) + told["parts"]["verdict"]
     return told
+
+
+def run_reading(library: Library, run: Found) -> dict[str, Any]:
+    """The page of one run while it is read for the first time."""
+    parts = dict.fromkeys(PARTS, "") | {"verdict": _rendered("reading", library, run)}
+    return {"title": run.title, "going": True, "parts": parts, "figures": []}
+
+
+def _rendered(template: str, library: Library, run: Found) -> str:
+    return templates().get_template(f"{template}.html.j2").render(root=library.root, run=run)
 
 
 def list_content(library: Library, count: int) -> dict[str, Any]:
     """The page of many runs, the newest `count` of them: {"title", "line", "cards": [{"id", "html"}], "more"}."""
+    return _list(library, count, library.cards)
+
+
+def list_reading(library: Library, count: int) -> dict[str, Any]:
+    """The page of many runs while they are read for the first time."""
+    return _list(library, count, library.known)
+
+
+def _list(library: Library, count: int, told: Callable[[Sequence[Found]], dict[str, Card]]) -> dict[str, Any]:
     shelf = library.shelf()
     runs = shelf.runs[:count]
-    cards = library.cards(runs)
+    cards = told(runs)
     template = templates().get_template("card.html.j2")
     return {
         "title": library.root.name or str(library.root),
@@ -85,7 +101,7 @@ def _line(count: int, cards: list[Card], *, whole: bool) -> str:
 
 def _unread(run: Found) -> Card:
     if run.kind == "bench":
-        going = any(is_alive(run.path, lock) for lock in BENCH if lock.endswith(".lock"))
+        going = is_alive(run.path, BENCH_LOCK)
         return Card("going on" if going else "over", "", f"{len(run.inner)} trainings", "open")
     return Card("", "", "reading …", "open")
 
