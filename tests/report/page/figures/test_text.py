@@ -11,13 +11,15 @@ from longreach.report.page.figures.text import cut, shown
 
 TAG = re.compile(r"<(/?)([^ >]*)(\s+(.*))?>", re.IGNORECASE)  # as in plotly.js, src/lib/svg_text_utils.js
 ENTITY = re.compile(r"&(#\d+|#x[\da-fA-F]+|[a-z]+);")
+TEMPLATE = re.compile(r"%{([^\s%{}]*)([:|][^}]*)?}")  # as in src/lib/index.js: names and labels are filled in
 FORMULA = re.compile(r"([^$]*)([$]+[^$]*[$]+)([^$]*)")
 
 
 def drawn_by_plotly(text):
-    """The letters that plotly draws of a text in which it finds no tag and no formula."""
+    """The letters that plotly draws of a text in which it finds no tag, formula or template."""
     assert not TAG.search(text)
     assert not FORMULA.match(text)
+    assert not TEMPLATE.search(text)
     return ENTITY.sub(lambda entity: html.unescape(entity.group()), text)
 
 

@@ -31,6 +31,11 @@ def panels(title: str, *shares: float, top: float = 1.0, gap: float = 0.1) -> di
     return layout
 
 
+def title(text: str) -> dict[str, Any]:
+    """Of a vertical axis: some pixels away from its numbers."""
+    return {"text": text, "standoff": 8}
+
+
 def power(ln: float) -> float:
     """exp(ln), as near as a logarithmic axis can show it; NaN for what is no number on it."""
     return 10.0 ** min(LARGEST, max(-LARGEST, ln / math.log(10))) if math.isfinite(ln) else math.nan

@@ -7,7 +7,7 @@ from longreach.diagnosis.vanishing_in_depth import LEFT
 from longreach.diagnosis.wording import counted, factor, percent
 from longreach.quantities.depth import Depth
 from longreach.report.page.figure import Figure
-from longreach.report.page.figures.axes import curve, level, lost, once, panels, power, scaled
+from longreach.report.page.figures.axes import curve, level, lost, once, panels, power, scaled, title
 from longreach.report.page.figures.text import cut, shown
 from longreach.report.page.figures.thin import evenly
 from longreach.story import Story
@@ -36,7 +36,7 @@ def _draw(found: Depth, number: int) -> Figure:
     start, late = [ln for *_, ln, _ in rows], [ln for *_, ln in rows]
     layout = panels("hops from the root" if hops else "layers below the highest", 1.0)
     axis = layout["yaxis"]
-    axis["title"] = {"text": "gain"}
+    axis["title"] = title("gain")
     ends = scaled(axis, [power(ln) for ln in (*start, *late)])
     layout["height"] = 320
     layout["xaxis"] |= {"dtick": max(1, math.ceil(found.steps / 6)), "zeroline": False}

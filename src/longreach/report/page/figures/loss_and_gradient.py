@@ -10,7 +10,19 @@ from longreach.history import History, Mark, Track
 from longreach.quantities.clipping import OWN
 from longreach.quantities.gradients import ALIKE
 from longreach.report.page.figure import Figure
-from longreach.report.page.figures.axes import LARGEST, Trace, curve, level, lost, many, marks, once, panels, scaled
+from longreach.report.page.figures.axes import (
+    LARGEST,
+    Trace,
+    curve,
+    level,
+    lost,
+    many,
+    marks,
+    once,
+    panels,
+    scaled,
+    title,
+)
 from longreach.report.page.figures.text import cut, shown
 from longreach.report.page.figures.thin import envelope, evenly
 from longreach.story import Story
@@ -71,7 +83,7 @@ def _thinned(track: Track) -> Track:
 def _losses(story: Story, layout: dict[str, Any], name: str) -> list[Trace]:
     losses, (beside, _) = story.history.losses, _scores_of(story)
     axis = layout["yaxis" + name[1:]]
-    axis["title"] = {"text": "loss"}
+    axis["title"] = title("loss")
     ends = scaled(axis, [value for track in (losses, *beside) for value in track.values])
     traces = _drawn(losses, "loss", "main", ends, name, line={"width": 1.5}, showlegend=False)
     for track in beside:
@@ -82,7 +94,7 @@ def _losses(story: Story, layout: dict[str, Any], name: str) -> list[Trace]:
 def _scores(story: Story, layout: dict[str, Any], name: str) -> list[Trace]:
     _, scores = _scores_of(story)
     axis = layout["yaxis" + name[1:]]
-    axis["title"] = {"text": "validation"}
+    axis["title"] = title("validation")
     ends = scaled(axis, [value for track in scores for value in track.values])
     drawn = (_drawn(track, shown(track.name), "many", ends, name, **many(place)) for place, track in enumerate(scores))
     return [*chain.from_iterable(drawn)]
@@ -92,7 +104,7 @@ def _norms(story: Story, layout: dict[str, Any], name: str) -> list[Trace]:
     """The gradient as it came back and, where that differs, as it was used; the limit of clipping."""
     course = story.history
     axis = layout["yaxis" + name[1:]]
-    axis["title"] = {"text": "gradient norm"}
+    axis["title"] = title("gradient norm")
     limit = _limit(story)
     used = _used(course)
     limits = [limit] if limit is not None else [value for value in course.limit.values if value > 0]

@@ -9,7 +9,7 @@ from longreach.diagnosis.wording import counted, factor, percent
 from longreach.record import Layer, Need, Reach
 from longreach.report.chart import between
 from longreach.report.page.figure import Figure
-from longreach.report.page.figures.axes import Trace, curve, level, lost, marks, once, panels, power
+from longreach.report.page.figures.axes import Trace, curve, level, lost, marks, once, panels, power, title
 from longreach.report.page.figures.text import cut
 from longreach.report.page.figures.thin import envelope
 from longreach.report.places import Place, gravest_first
@@ -105,7 +105,7 @@ def _gain(reach: Reach, layout: dict[str, Any]) -> list[Trace]:
     axis = layout["yaxis"]
     signal = reach.log_signal or ()
     ends = _range(reach)
-    axis |= {"type": "log", "range": list(ends), "title": {"text": "gain, signal"}, "exponentformat": "power"}
+    axis |= {"type": "log", "range": list(ends), "title": title("gain, signal"), "exponentformat": "power"}
     axis |= {"dtick": max(1, math.ceil((ends[1] - ends[0]) / 6))}
     edges = (10.0 ** ends[0], 10.0 ** ends[1])
     limit = threshold_of(reach)
@@ -146,7 +146,7 @@ def _needed(layer: Layer, layout: dict[str, Any], name: str) -> list[Trace]:
     shares = [share for need, *_ in found if need for share in need.strength if math.isfinite(share)]
     smallest = layer.need.detectable if layer.need else math.nan
     top = 1.1 * min(1.0, max([*shares, smallest if math.isfinite(smallest) else 0.0, 1e-9]))
-    axis |= {"range": [0, top], "title": {"text": "need"}, "tickformat": ".2~%", "nticks": 4}
+    axis |= {"range": [0, top], "title": title("need"), "tickformat": ".2~%", "nticks": 4}
     traces = []
     for need, told, dash, fill in found:
         if need is None:

@@ -5,15 +5,16 @@ import html
 from longreach.report.words import safe
 
 ENOUGH = 1000  # characters, of which some may be of no width
+ENTITIES = {ord("$"): "&#36;", ord("%"): "&#37;"}  # which would begin a formula, a template
 LONGEST = 40  # characters of a name: more leave no room for the drawing on a phone
 
 
 def shown(text: object, longest: int = LONGEST) -> str:
-    """Text that plotly draws letter by letter: nothing in it is taken for a tag, a link, an entity or a formula.
+    """Text that plotly draws letter by letter: no tag, link, entity, formula or template is seen in it.
 
     Of what is too long the end stays, which tells layers apart.
     """
-    return html.escape(cut(text, longest), quote=False).replace("$", "&#36;")  # which would begin a formula
+    return html.escape(cut(text, longest), quote=False).translate(ENTITIES)
 
 
 def cut(text: object, longest: int = LONGEST) -> str:

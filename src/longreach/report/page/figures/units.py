@@ -6,7 +6,7 @@ from itertools import chain
 from longreach.diagnosis.wording import percent
 from longreach.history import Track
 from longreach.report.page.figure import Figure
-from longreach.report.page.figures.axes import Trace, curve, lost, many, once, panels
+from longreach.report.page.figures.axes import Trace, curve, lost, many, once, panels, title
 from longreach.report.page.figures.text import cut, shown
 from longreach.report.page.figures.thin import envelope
 from longreach.story import Story
@@ -30,7 +30,7 @@ def units(story: Story) -> tuple[Figure, ...]:
     traces: list[Trace] = []
     for axis, kind, tracks in zip(("y", "y2"), KINDS, (dead, saturated), strict=True):
         layout["yaxis" + axis[1:]] |= {
-            "title": {"text": kind},
+            "title": title(kind),
             "range": [-0.04, 1.04],
             "tickformat": ".0%",
             "nticks": 3,

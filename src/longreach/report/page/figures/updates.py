@@ -8,7 +8,7 @@ from longreach.diagnosis.wording import percent
 from longreach.history import Track
 from longreach.quantities.updates import middle
 from longreach.report.page.figure import Figure
-from longreach.report.page.figures.axes import Trace, curve, lost, many, once, panels, power, scaled
+from longreach.report.page.figures.axes import Trace, curve, lost, many, once, panels, power, scaled, title
 from longreach.report.page.figures.text import cut, shown
 from longreach.report.page.figures.thin import envelope
 from longreach.story import Story
@@ -67,7 +67,7 @@ def _lines(drawn: list[Track], band: tuple[float, float], layout: dict[str, Any]
     """On a logarithmic axis, where 0 has no place: marks at its foot tell of what was not moved."""
     moving = [value for track in drawn for value in track.values if 0 < value < math.inf]
     ends = scaled(layout["yaxis"], [*moving, band[0] / 3, band[1] * 3])
-    layout["yaxis"]["title"] = {"text": "update / weight"}
+    layout["yaxis"]["title"] = title("update / weight")
     layout["height"] = 400
     across = {"xref": "paper", "x0": 0, "x1": 1, "y0": band[0], "y1": band[1], "line": {"width": 0}, "layer": "below"}
     layout["shapes"] = [{"type": "rect", "name": "quiet", **across}]
