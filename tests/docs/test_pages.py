@@ -10,8 +10,8 @@ import jaxtyping
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-# Blocks of these are fragments, of scripts that the reader has; spectrum.md has a test of its own.
-FRAGMENTS = {"layers.md", "spectrum.md", "training.md"}
+# Fragments, of scripts that the reader has; integrations.md and spectrum.md have tests of their own.
+FRAGMENTS = {"integrations.md", "layers.md", "spectrum.md", "training.md"}
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PAGES = [
     page
