@@ -134,6 +134,21 @@ def test_who_has_no_key_gets_a_sentence(page, serve, place):
     assert page.goto(served.guard.link).status == 403  # opened before
 
 
+def test_a_page_whose_run_or_key_is_gone_says_so(page, serve, place):
+    make(place / "runs" / "RUN")
+    served = serve(place / "runs")
+    page.goto(served.guard.link)
+    page.goto(f"http://127.0.0.1:{served.port}{served.address('RUN')}")
+    expect(page.locator("#line")).to_have_text("over")
+    (place / "runs" / "RUN").rename(place / "elsewhere")
+    served.stop()
+    again = serve(place / "runs", port=served.port)
+    expect(page.locator("#line")).to_contain_text("may have been moved away", timeout=15_000)
+    again.stop()
+    serve(place / "runs", port=served.port, key=bytes(32))
+    expect(page.locator("#line")).to_contain_text("open the link that it prints", timeout=15_000)
+
+
 def test_no_other_page_can_look(page, serve, place):
     make(place / "RUN")
     served = serve(place)
@@ -218,7 +233,7 @@ def test_a_page_that_nobody_sees_leaves_its_place_to_others(page, serve, place, 
     expect(page.locator("#line")).to_have_text("live")
     second = page.context.new_page()
     second.goto(page.url)
-    expect(second.locator("#line")).to_contain_text("connection lost")
+    expect(second.locator("#line")).to_contain_text("1 pages listen already")
     page.evaluate("Object.defineProperty(document, 'hidden', { get: () => window.away, configurable: true })")
     page.evaluate("window.away = true; document.dispatchEvent(new Event('visibilitychange'))")
     expect(second.locator("#line")).to_have_text("live", timeout=15_000)

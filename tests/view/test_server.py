@@ -97,7 +97,7 @@ def test_it_serves_here_alone_until_it_is_stopped(view, place):
 
 def test_a_folder_without_runs_is_served(view, place):
     (place / "empty").mkdir()
-    _, first, link = view("empty", "--port", str(free()))
+    _, first, link = view("empty")
     assert first == "longreach view: no runs yet in empty"
     with urllib.request.build_opener(urllib.request.HTTPCookieProcessor()).open(link) as page:
         assert "Nothing to see yet" in page.read().decode()
@@ -121,16 +121,12 @@ def test_started_again_it_is_where_its_pages_look_for_it_and_knows_them(view, pl
     store.close()
 
 
-def test_two_for_the_same_folder_do_not_meet(view, place):
-    make(place / "RUN")
-    links = {view("RUN")[2].split("?")[0] for _ in range(2)}
-    assert len(links) == 2
-
-
-def free() -> int:
-    with socket.socket() as tried:
-        tried.bind(("127.0.0.1", 0))
-        return tried.getsockname()[1]
+def test_two_for_the_same_folder_do_not_meet(place):
+    with server._bound(place, None) as first, server._bound(place, None) as second:
+        assert first.getsockname() != second.getsockname()
+        usual = first.getsockname()
+    with server._bound(place, None) as again:
+        assert again.getsockname() == usual
 
 
 def test_a_browser_is_opened_where_it_is_asked_for(view, place, monkeypatch):

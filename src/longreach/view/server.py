@@ -28,7 +28,8 @@ def view(
     """Serve the pages of a run, or of all runs under a folder, until Ctrl-C.
 
     port    None: one that is free, for the same folder the same again where it can be: so open pages come back to life
-    browse  open the link in a browser; None: where there is a screen
+    browse  open the link in a browser; None: where there is a screen. For a moment the link is then seen in the list of
+            processes: on a machine that others use, too, it is better copied
     Raises  RunReadError where there is no folder to be read, ArgumentError where the port cannot be had
     """
     _check(folder)
@@ -58,7 +59,6 @@ def server_of(shown: Guard) -> uvicorn.Server:
             ws="none",
             proxy_headers=False,
             server_header=False,
-            h11_max_incomplete_event_size=16 * 1024,
             timeout_graceful_shutdown=1,
         )
     )

@@ -1,4 +1,4 @@
-// Listens for what is new, and says whether somebody is there to tell it: live, over, or lost and trying again.
+// Listens for what is new, and says whether somebody is there to tell it: live, over, lost and trying again, or refused.
 
 const AGAIN = 3000; // milliseconds after which to try again where the server has refused
 
@@ -15,11 +15,30 @@ function listen(address, status, going, hear) {
   let again = 0;
 
   function say(state, text) {
-    if (status.dataset.state !== state) status.textContent = text;
+    if (status.textContent !== text) status.textContent = text; // or it would be read aloud again
     status.dataset.state = state;
   }
 
   const sayWell = () => (going ? say("live", "live") : say("over", "over"));
+
+  function sayLost() {
+    if (status.dataset.state === "lost") return; // since when is told once
+    const since = new Date().toLocaleTimeString();
+    say("lost", `connection lost at ${since}, trying again; \`longreach view\` may have ended`);
+  }
+
+  /** Says why the server refuses: it tells so in a sentence, but not to an EventSource. */
+  async function ask() {
+    const cut = new AbortController();
+    try {
+      const answer = await fetch(address, { signal: cut.signal });
+      if (!answer.ok) say("refused", await answer.text());
+    } catch {
+      sayLost();
+    } finally {
+      cut.abort();
+    }
+  }
 
   function begin() {
     end();
@@ -30,9 +49,9 @@ function listen(address, status, going, hear) {
       sayWell();
     };
     source.onerror = () => {
-      const since = new Date().toLocaleTimeString();
-      say("lost", `connection lost at ${since}, trying again; \`longreach view\` may have ended`);
-      if (source.readyState === EventSource.CLOSED) again = setTimeout(begin, AGAIN); // else the browser itself tries
+      if (source.readyState !== EventSource.CLOSED) return sayLost(); // the browser itself tries again
+      again = setTimeout(begin, AGAIN);
+      ask();
     };
   }
 
