@@ -32,7 +32,7 @@ class Figure:
                main    the curve that a figure is about; of a proof, the winner
                beside  the one to compare it with: validation, the gradient as used, the control
                many    one of several curves of equal rank; `meta["place"]`, from 0, says which
-               given   the trace has its colours, and keeps them: heat maps, and what lies on them
+               given   it has its colours, and keeps them: heat maps, and what lies on them
              No two traces of a figure are told apart by colour alone: dash, symbol, width or place differ, too.
     """
 

@@ -27,7 +27,8 @@ def panels(title: str, *shares: float, top: float = 1.0, gap: float = 0.1) -> di
         layout[f"yaxis{number + 1 if number else ''}"] = {"domain": [max(0.0, begins), ends]}
         ends = begins - gap
     lowest = f"y{len(shares)}" if len(shares) > 1 else "y"
-    layout["xaxis"] = {"title": {"text": title}, "anchor": lowest}
+    pointed_at = {"text": title.partition(" (")[0] + " %{x}"}
+    layout["xaxis"] = {"title": {"text": title}, "anchor": lowest, "unifiedhovertitle": pointed_at}
     return layout
 
 

@@ -103,20 +103,20 @@ def _lag_axis(layer: Layer) -> str:
 def _gain(reach: Reach, layout: dict[str, Any]) -> list[Trace]:
     """The curves of the upper panel; sets its axis."""
     axis = layout["yaxis"]
-    signal = reach.log_signal or ()
     ends = _range(reach)
     axis |= {"type": "log", "range": list(ends), "title": title("gain, signal"), "exponentformat": "power"}
     axis |= {"dtick": max(1, math.ceil((ends[1] - ends[0]) / 6))}
     edges = (10.0 ** ends[0], 10.0 ** ends[1])
     limit = threshold_of(reach)
-    traces = [
-        curve("gain", "reach", reach.lags, [power(ln) for ln in reach.log_gain], line={"width": 3}),
-        *lost("gain", reach.lags, reach.log_gain, edges, nothing="0: nothing is left"),
-    ]
-    if signal:
-        style = {"width": 2, "dash": "dot"}
-        traces.append(curve("signal", "signal", reach.lags, [power(ln) for ln in signal], line=style))
-        traces += lost("signal", reach.lags, signal, edges, nothing="0: nothing is left")
+    curves: list[tuple[str, str, tuple[float, ...], dict[str, Any]]]
+    curves = [("gain", "reach", reach.log_gain, {"width": 3})]
+    if reach.log_signal:
+        curves.append(("signal", "signal", reach.log_signal, {"width": 2, "dash": "dot"}))
+    traces = []
+    for name, role, logs, line in curves:
+        values = [power(ln) for ln in logs]
+        traces.append(curve(name, role, reach.lags, values, line=line, hovertemplate="%{y:.2e}"))
+        traces += lost(name, reach.lags, logs, edges, nothing="0: nothing is left")
     level(layout, f"reach ends at {percent(limit)}", limit)
     at = power(between(reach.lags, reach.log_gain, reach.lag))
     if math.isfinite(at):

@@ -10,7 +10,7 @@ from longreach.probes.samples import LayerKey
 from longreach.record import Layer
 from longreach.report.chart import between
 from longreach.report.page.figure import Figure
-from longreach.report.page.figures.axes import Trace
+from longreach.report.page.figures.axes import LARGEST, Trace
 from longreach.report.page.figures.text import cut
 from longreach.report.page.figures.thin import evenly
 from longreach.report.places import Place, gravest_first
@@ -27,7 +27,7 @@ def reach_over_training(story: Story) -> tuple[Figure, ...]:
     Drawn   at most 3 layers, the gravest first; of more than 80 sampled steps, and of more than 40 lags, evenly spaced
             ones with the first and the last; between a step's own lags ln gain is read off linearly
     Colours cividis, which looks alike to all eyes; from a hundredth of the threshold to 1, or up to where gain explodes
-    Gaps    NaN and what was not measured have no colour; gain 0 has the colour of the lowest
+    Gaps    NaN and what was not measured have no colour; gain 0 has the lowest one
     """
     tracks = {_key(track.layer): track for track in story.history.reach if len(set(track.steps)) > 1}
     places = gravest_first(story.diagnosis) if story.diagnosis else []
@@ -91,11 +91,11 @@ def _read(lags: tuple[int, ...], log_gain: tuple[float, ...], lag: int) -> float
 def _range(gain: list[list[float]]) -> tuple[float, float]:
     """Powers of ten at the ends of the colours."""
     highest = max((value for row in gain for value in row if math.isfinite(value)), default=0.0)
-    return math.log10(THRESHOLD) - BELOW, max(0.0, min(300.0, math.ceil(highest - 0.3)))
+    return math.log10(THRESHOLD) - BELOW, max(0.0, min(LARGEST, math.ceil(highest - 0.3)))
 
 
 def _map(steps: list[int], lags: list[int], gain: list[list[float]], low: float, high: float) -> Trace:
-    shown = [[_bounded(row[at], low, high) for row in gain] for at in range(len(lags))]
+    shown = [[_bounded(row[at]) for row in gain] for at in range(len(lags))]
     every = max(1, math.ceil((high - low) / 6))
     ticks = list(range(round(low), round(high) + 1, every))
     bar = {"title": {"text": "gain"}, "tickvals": ticks, "ticktext": [_power(tick) for tick in ticks], "thickness": 12}
@@ -115,8 +115,8 @@ def _map(steps: list[int], lags: list[int], gain: list[list[float]], low: float,
     }
 
 
-def _bounded(value: float, low: float, high: float) -> float | None:
-    return None if math.isnan(value) else round(min(high, max(low, value)), 3)
+def _bounded(value: float) -> float | None:
+    return None if math.isnan(value) else round(min(LARGEST, max(-LARGEST, value)), 2)
 
 
 def _power(exponent: int) -> str:
@@ -169,6 +169,6 @@ def _rows(track: ReachTrack, steps: list[int], gain: list[list[float]]) -> list[
     """One for each step that is drawn."""
     reach = dict(zip(track.steps, track.reach, strict=True))
     return [
-        (step, reach[step], *(round(value, 3) if math.isfinite(value) else value for value in row))
+        (step, reach[step], *(round(value, 2) if math.isfinite(value) else value for value in row))
         for step, row in zip(steps, gain, strict=True)
     ]

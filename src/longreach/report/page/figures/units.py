@@ -37,7 +37,7 @@ def units(story: Story) -> tuple[Figure, ...]:
         }
         for place, name in enumerate(names):
             if name in tracks:
-                traces += _line(tracks[name], place, axis)
+                traces += _line(tracks[name], place, kind, axis)
     return (
         Figure(
             name="units",
@@ -71,10 +71,10 @@ def _points(track: Track) -> list[tuple[int, float]]:
     return [(track.steps[at], track.values[at]) for at in envelope(track.steps, track.values, COLUMNS)]
 
 
-def _line(track: Track, place: int, axis: str) -> list[Trace]:
+def _line(track: Track, place: int, kind: str, axis: str) -> list[Trace]:
     steps, shares = ([point[at] for point in _points(track)] for at in (0, 1))
     name = shown(track.name)
-    line = curve(name, "many", steps, shares, axis, **many(place), hovertemplate="%{y:.1%}")
+    line = curve(name, "many", steps, shares, axis, **many(place), hovertemplate=f"%{{y:.1%}} {kind}")
     line = line if len(steps) > 1 else {**line, "mode": "markers"}
     return [line, *lost(name, steps, shares, (0.0, 1.0), axis)]
 
