@@ -38,7 +38,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """An empty window, 1024 × 768, light; `overheard(page)` tells what happens in it."""
     context = browser.new_context(viewport={"width": 1024, "height": 768}, color_scheme="light")
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(60_000)  # a machine that is busy is not a fault
     yield context.new_page()
     context.close()
 

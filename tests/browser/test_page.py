@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from tests.report.page.figures.stories import torture
+from tests.report.page.figures.stories import course, torture
 from tests.report.page.whole import WHOLE
 
 from longreach.history import Track
@@ -23,9 +23,9 @@ STROKE = "getComputedStyle(document.querySelector('#plot-reach-and-need path.js-
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory) -> str:
-    """A page with every part, and a matrix whose name a spreadsheet would take for a formula."""
+    """A page with every part, of 100,000 steps, and a matrix whose name a spreadsheet would take for a formula."""
     updates = (Track(FORMULA, (0, 10), (1e-3, float("nan"))), *WHOLE.history.updates)
-    story = replace(WHOLE, history=replace(WHOLE.history, updates=updates))
+    story = replace(WHOLE, history=replace(course(100_000, marks=WHOLE.history.marks), updates=updates))
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(html.render(story), encoding="utf-8")
     return path.as_uri()
@@ -38,15 +38,24 @@ def worst(tmp_path_factory) -> str:
     return path.as_uri()
 
 
+@pytest.fixture(scope="module")
+def shown(browser, file):
+    """The page in a window that several tests read."""
+    page = browser.new_page(viewport={"width": 1024, "height": 768}, color_scheme="light")
+    opened(page, file)
+    yield page
+    page.close()
+
+
 def opened(page, address):
     page.goto(address)
     page.wait_for_function(DRAWN, arg="reach-and-need")
 
 
 def draw_all(page):
-    for plot in page.locator(".plot").all():
-        plot.scroll_into_view_if_needed()
-    page.wait_for_function("() => plots().every((plot) => plot.dataset.drawn)")
+    for at in range(page.locator(".plot").count()):
+        page.evaluate("at => plots()[at].scrollIntoView()", at)
+        page.wait_for_function("at => plots()[at].dataset.drawn", arg=at)
 
 
 def test_it_asks_nobody_complains_of_nothing_and_draws_everything(page, overheard, file, record_property):
@@ -96,16 +105,14 @@ def test_what_gets_in_all_the_same_may_not_run_or_ask(page, file):
     assert asked == []
 
 
-def test_a_mouse_brings_up_numbers(page, file):
-    opened(page, file)
-    page.locator("#plot-reach-and-need .nsewdrag").first.hover()
-    page.wait_for_selector("#plot-reach-and-need .hoverlayer text")
+def test_a_mouse_brings_up_numbers(shown):
+    shown.locator("#plot-reach-and-need .nsewdrag").first.hover()
+    shown.wait_for_selector("#plot-reach-and-need .hoverlayer text")
 
 
-def test_arrow_keys_read_the_points(page, file):
-    opened(page, file)
-    plot, aloud = page.locator("#plot-reach-and-need"), page.locator("#aloud")
-    trace = page.evaluate("figures.get('reach-and-need').traces[0]")
+def test_arrow_keys_read_the_points(shown):
+    plot, aloud = shown.locator("#plot-reach-and-need"), shown.locator("#aloud")
+    trace = shown.evaluate("figures.get('reach-and-need').traces[0]")
     plot.focus()
     for key, at in (
         ("ArrowRight", 0),
@@ -115,27 +122,26 @@ def test_arrow_keys_read_the_points(page, file):
         ("End", -1),
         ("Home", 0),
     ):
-        page.keyboard.press(key)
+        shown.keyboard.press(key)
         said = aloud.text_content()
         assert said.startswith(f"{trace['name']}: lag (steps back in time) {trace['x'][at]}, ")
         assert float(said.rpartition(" ")[2]) == pytest.approx(trace["y"][at], rel=1e-3)
-        assert page.locator("#plot-reach-and-need .hoverlayer text").count()
-    page.keyboard.press("ArrowDown")
+        assert shown.locator("#plot-reach-and-need .hoverlayer text").count()
+    shown.keyboard.press("ArrowDown")
     assert not aloud.text_content().startswith(f"{trace['name']}:"), "another curve"
-    page.keyboard.press("ArrowUp")
+    shown.keyboard.press("ArrowUp")
     assert aloud.text_content().startswith(f"{trace['name']}: ")
 
 
-def test_arrow_keys_read_a_heat_map(page, file):
-    opened(page, file)
-    plot = page.locator("#plot-reach-over-training")
-    plot.scroll_into_view_if_needed()
-    page.wait_for_function(DRAWN, arg="reach-over-training")
+def test_arrow_keys_read_a_heat_map(shown):
+    plot = shown.locator("#plot-reach-over-training")
+    plot.evaluate("(plot) => plot.scrollIntoView()")
+    shown.wait_for_function(DRAWN, arg="reach-over-training")
     plot.focus()
     places = []
     for key in ("ArrowRight", "ArrowRight", "ArrowUp"):
-        page.keyboard.press(key)
-        places.append(page.locator("#aloud").text_content())
+        shown.keyboard.press(key)
+        places.append(shown.locator("#aloud").text_content())
     assert len(set(places)) == 3
     assert all("training step" in said and "lag" in said for said in places)
 
@@ -153,15 +159,14 @@ def test_the_keyboard_gets_everywhere(page, file):
     assert outline == "solid", "where the keyboard is can be seen"
 
 
-def test_numbers_are_saved_as_csv(page, file):
-    opened(page, file)
+def test_numbers_are_saved_as_csv(shown):
     for name in ("reach-and-need", "updates"):
-        with page.expect_download() as download:
-            page.locator(f"[data-csv={name}]").click()
+        with shown.expect_download() as download:
+            shown.locator(f"[data-csv={name}]").click()
         assert download.value.suggested_filename == f"{name}.csv"
         content = download.value.path().read_bytes().decode("utf-8-sig")
         head, *rows = csv.reader(io.StringIO(content, newline=""))
-        figure = page.evaluate("name => figures.get(name)", name)
+        figure = shown.evaluate("name => figures.get(name)", name)
         assert head == figure["columns"]
         assert len(rows) == len(figure["rows"])
         for got, meant in zip(rows, figure["rows"], strict=True):

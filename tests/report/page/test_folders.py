@@ -32,16 +32,16 @@ TRAINING = {
 TRIAL = {"proof.json": trial().to_json(), "patch.diff": PATCH}
 
 
-def begun(folder, value=1.0, module="rnn") -> Store:
+def begun(folder, value=1.0, module="rnn", steps=30) -> Store:
     """A run as `longreach run` stores it, going on until its store is closed."""
     store = Store.create(folder)
-    store.put_meta(script="train.py", argv=["--lr", "1"], steps=30, seconds=2.0, spent=0.02)
+    store.put_meta(script="train.py", argv=["--lr", "1"], steps=steps, seconds=2.0, spent=0.02)
     store.note("something was late")
     lags = tuple(range(0, 60, 3))
     for step in range(4):
         fade = tuple(value * -0.5 * lag for lag in lags)
         store.add_curve(LayerKey(module, "RNN tanh", 0, "forward", 16), Curve(step, lags, fade, None, None, False))
-    store.add_losses([(step, value + step) for step in range(30)])
+    store.add_losses([(step, value + step % 30) for step in range(steps)])
     store.add(Spike("", 12, 0.3, 6.0, 4, True, module, 11, 33.0, -1))
     store.commit()
     return store
@@ -149,6 +149,13 @@ def test_nan_everywhere(tmp_path):
     page = Parsed(html.render(read(tmp_path / "run")))
     assert "nan" in json.dumps([figure["rows"] for figure in page.data["figures"]])
     assert page.all("figure")
+
+
+def test_a_hundred_thousand_recorded_steps(tmp_path):
+    begun(tmp_path / "run", steps=100_000).close()
+    page = html.render(read(tmp_path / "run"))
+    assert "100,000" in Parsed(page).words or "100000 steps" in Parsed(page).words
+    assert len(page.encode()) < 3_000_000
 
 
 def test_hostile_names(tmp_path):
