@@ -1,5 +1,8 @@
 """Truncated backpropagation in Lightning: gradients against a loop written out by hand, and memory that stays flat."""
 
+import subprocess
+import sys
+
 import lightning.pytorch as pl
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from longreach import ranks
 from longreach.errors import ArgumentError
-from longreach.integrations.lightning import TruncatedBPTT, Windows
+from longreach.integrations.lightning import LongreachCallback, TruncatedBPTT, Windows
 from longreach.integrations.windows import Window
 
 pytestmark = [
@@ -251,3 +254,28 @@ def test_each_process_needs_its_own_share(monkeypatch):
     assert len(list(windows)) == 4
     assert windows.sampler is loaders[1].sampler  # whose epoch the trainer sets
     assert all(isinstance(window, Window) for window in windows)
+
+
+def test_a_window_is_watched_and_logged_as_a_batch(tmp_path):
+    class Logged(Network):
+        def window(self, batch, state):
+            loss, state = super().window(batch, state)
+            self.log("loss", loss, on_step=False, on_epoch=True)
+            return loss, state
+
+    callback = LongreachCallback(tmp_path / "run", budget=1.0)
+    trainer = fit(Logged(), Windows(sequences(60, dtype=torch.float32), k1=5, k2=5), callbacks=[callback])
+    assert trainer.callback_metrics["loss"].item() == pytest.approx(np.mean(trainer.lightning_module.losses), rel=1e-5)
+    record = callback.run.diagnosis.record
+    assert record.steps == 12
+    (window,) = record.windows
+    assert (window.module, window.length) == ("rnn", 5)
+    assert window.seen > 5  # needs are looked for beyond the cut
+
+
+def test_a_module_of_the_package_that_is_in_use():
+    code = (
+        "import pytorch_lightning as pl; from longreach.integrations.lightning import LongreachCallback, TruncatedBPTT"
+    )
+    code += "; assert issubclass(TruncatedBPTT, pl.LightningModule) and issubclass(LongreachCallback, pl.Callback)"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

@@ -112,6 +112,7 @@ class TruncatedBPTT(pl.LightningModule):
     """
 
     _state: Any = None
+    _rows: int | None = None
 
     def window(self, batch: Any, state: Any) -> tuple[Tensor, Any]:
         """Yours to write: the mean loss over some steps in a row, and the state behind them.
@@ -128,9 +129,15 @@ class TruncatedBPTT(pl.LightningModule):
                 f"training_step: expected a window of a sequence, got a {type(batch).__name__}; "
                 "train on Windows(loader, k1=..., k2=...)"
             )
+        self._rows = batch.rows
         loss, state = self._through(batch, None if batch.begins else self._state)
         self._state = mapped(lambda part: part.detach() if isinstance(part, Tensor) else part, state)
         return loss
+
+    def log(self, name: str, value: Any, *given: Any, **options: Any) -> None:
+        """As ever; in a mean over an epoch a window counts by the number of its rows."""
+        rows = self._rows if self.training else None
+        super().log(name, value, *given, **{"batch_size": rows, **options})
 
     def _through(self, batch: Window, state: Any) -> tuple[Tensor, Any]:
         """(loss of the new steps, state before the first step of the next window)."""

@@ -41,6 +41,12 @@ class Window(NamedTuple):
         """Number of its steps."""
         return length(self.steps, self.axis)
 
+    @property
+    def rows(self) -> int:
+        """Sequences side by side."""
+        shape = next(leaf.shape for leaf in _leaves(self.steps) if _is_timed(leaf, self.axis))
+        return next((size for axis, size in enumerate(shape) if axis != self.axis), 1)
+
     def part(self, start: int, stop: int) -> Any:
         """Some of its steps, as views."""
         return cut(self.steps, start, stop, self.axis)
