@@ -96,8 +96,7 @@ def read(folder: Path) -> Story:
 
     if not folder.is_dir():
         return Story(folder.name, missing=(f"{folder}: expected a run folder, found none",))
-    is_trial = (folder / PROOF).is_file() or (folder / CONTROL).is_dir()
-    measured = folder / CONTROL if is_trial else folder  # a trial is judged by the script as it is
+    measured = judged_in(folder)
     judged = (measured / DIAGNOSIS).is_file() or (measured / RECORD).is_file()
     trained = part(_trained, None, folder / PLAN)
     if trained is not None:
@@ -116,6 +115,12 @@ def read(folder: Path) -> Story:
     if not (judged or story.proof or trained):
         missing.append(f"{folder}: expected the folder of a run, found nothing of longreach's in it")
     return replace(story, missing=tuple(missing))
+
+
+def judged_in(folder: Path) -> Path:
+    """Where the run lies that a folder is judged by: of a trial, that of the script as it is."""
+    is_trial = (folder / PROOF).is_file() or (folder / CONTROL).is_dir()
+    return folder / CONTROL if is_trial else folder
 
 
 def _history(folder: Path) -> History:

@@ -210,3 +210,11 @@ def test_a_file_that_cannot_be_written_and_a_folder_that_is_not_there(folder, tm
     error = report(folder, "--out", tmp_path / "none" / "x").exception
     assert "expected a file that can be written, got: No such file or directory" in str(error)
     assert "expected a run folder" in str(report(tmp_path / "nowhere", "--format", "html").exception)
+
+
+def test_report_of_a_trial_shows_the_script_as_it_is_and_the_proof(tried):
+    shown = report(tried)
+    assert shown.exit_code == 0
+    assert "train.py" in shown.output
+    assert shown.output.endswith(f"{trial()}\n")
+    assert json.loads(report(tried, "--format", "json").stdout)["run"]["script"] == "train.py"
