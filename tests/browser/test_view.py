@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from tests.view.serving import begin, make, serving, wait_until
 
-from longreach.view import events
+from longreach.view import events, pages
 
 serve = pytest.fixture(serving, name="serve")
 LONGREACH = [sys.executable, "-m", "longreach"]
@@ -199,7 +199,8 @@ def test_no_other_page_can_look(page, serve, place):
     elsewhere.close()
 
 
-def test_what_is_ticked_and_unfolded_stays_when_the_list_changes(page, overheard, serve, place):
+def test_what_is_ticked_and_unfolded_stays_when_the_list_changes(page, overheard, serve, place, monkeypatch):
+    monkeypatch.setattr(pages, "MOST", 3)
     for name in ("one", "two"):
         make(place / name)
     for seed in range(3):
@@ -216,6 +217,13 @@ def test_what_is_ticked_and_unfolded_stays_when_the_list_changes(page, overheard
     expect(page.locator("article", has_text="one").get_by_role("checkbox")).to_be_checked()
     expect(page.get_by_role("link", name="seed-2")).to_be_visible()
 
+    for box in (boxes := page.get_by_role("checkbox").all()):
+        box.check()
+    expect(page.locator("#choose")).to_have_text("4 runs are ticked: at most 3 can be compared")
+    expect(page.locator("#choose")).to_be_disabled()
+    for box in boxes:
+        box.uncheck()
+    page.locator("article", has_text="one").get_by_role("checkbox").check()
     page.locator("article", has_text="two").get_by_role("checkbox").check()
     page.get_by_role("button", name="Compare these 2 runs").click()
     expect(page.get_by_role("heading", name="2 runs side by side")).to_be_visible()

@@ -8,6 +8,7 @@ from longreach.folder import is_alive
 from longreach.report.page.html import PARTS, content, page
 from longreach.report.page.text import number
 from longreach.view.card import LEVEL, Card
+from longreach.view.compare import MOST
 from longreach.view.drawing import HERE, PAGE, templates
 from longreach.view.found import BENCH_LOCK, Found
 from longreach.view.library import Library
@@ -66,7 +67,7 @@ def list_page(library: Library, version: Version, count: int) -> str:
     return (
         templates()
         .get_template("list.html.j2")
-        .render(content=version.content, root=library.root, seen=version.id, count=count, step=SHOWN)
+        .render(content=version.content, root=library.root, seen=version.id, count=count, step=SHOWN, most=MOST)
     )
 
 

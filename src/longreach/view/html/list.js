@@ -47,8 +47,12 @@
   function choose() {
     const count = cards.querySelectorAll("input:checked").length;
     byId("choose").hidden = cards.children.length < 2;
-    byId("choose").disabled = count < 2;
-    byId("choose").textContent = count < 2 ? "Tick two runs or more to compare them" : `Compare these ${count} runs`;
+    const most = Number(byId("compare").dataset.most);
+    byId("choose").disabled = count < 2 || count > most;
+    byId("choose").textContent =
+      count < 2 ? "Tick two runs or more to compare them"
+      : count > most ? `${count} runs are ticked: at most ${most} can be compared`
+      : `Compare these ${count} runs`;
   }
 
   for (const shown of cards.children) shown.querySelector(".told").dataset.html = shown.querySelector(".told").innerHTML;
