@@ -60,10 +60,11 @@ function moved(key, place, traces) {
 function show(plot, trace, place) {
   const point = trace.z ? [place.row, place.at] : place.at;
   const subplot = `${trace.xaxis || "x"}${trace.yaxis || "y"}`;
+  Plotly.Fx.unhover(plot); // a point that has no place on its axis is only read out: nothing else may seem to be it
   try {
     Plotly.Fx.hover(plot, [{ curveNumber: place.curve, pointNumber: point }], [subplot]);
   } catch {
-    Plotly.Fx.unhover(plot); // a point that has no place on its axis: it is read out all the same
+    Plotly.Fx.unhover(plot);
   }
 }
 
