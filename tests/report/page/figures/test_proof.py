@@ -5,13 +5,16 @@ import math
 import pytest
 from tests.report.page.figures.stories import arm, bump, fading, judged, layer, outcome, trial
 
-from longreach.report.page.figures.proof import proof
+from longreach.report.page.figures.proof_effects import proof_effects
+from longreach.report.page.figures.proof_losses import proof_losses
+from longreach.report.page.figures.proof_reach import proof_reach
 from longreach.story import Story
 from longreach.trial.proof import Arm, Proof
 
 
 def drawing(found, **others):
-    return {figure.name: figure for figure in proof(Story("trial", proof=found, **others))}
+    story = Story("trial", proof=found, **others)
+    return {figure.name: figure for draw in (proof_effects, proof_reach, proof_losses) for figure in draw(story)}
 
 
 def named(figure, name):
@@ -111,4 +114,4 @@ def test_none_proven_is_said_with_what_came_closest():
 
 def test_a_trial_that_has_only_begun_draws_nothing():
     assert drawing(Proof(Arm("control"), Arm("random"), (arm("lstm", (0.1,)),))) == {}
-    assert proof(Story("run")) == ()
+    assert drawing(None) == {}

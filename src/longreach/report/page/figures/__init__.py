@@ -3,22 +3,26 @@
 from longreach.report.page.figure import Figure
 from longreach.report.page.figures.depth import depth
 from longreach.report.page.figures.loss_and_gradient import loss_and_gradient
-from longreach.report.page.figures.proof import proof
+from longreach.report.page.figures.proof_effects import proof_effects
+from longreach.report.page.figures.proof_losses import proof_losses
+from longreach.report.page.figures.proof_reach import proof_reach
 from longreach.report.page.figures.reach_and_need import reach_and_need
 from longreach.report.page.figures.reach_over_training import reach_over_training
 from longreach.report.page.figures.units import units
 from longreach.report.page.figures.updates import updates
 from longreach.story import Story
 
-DRAW = (
+DRAW = (  # in the order of the page; a new one is a file and a name here
     reach_and_need,
     reach_over_training,
-    proof,
+    proof_effects,
+    proof_reach,
+    proof_losses,
     loss_and_gradient,
     depth,
     updates,
     units,
-)  # in the order of the page; a new one is a file and a name here
+)
 
 
 def drawn(story: Story) -> tuple[Figure, ...]:

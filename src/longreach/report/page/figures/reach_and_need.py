@@ -237,6 +237,7 @@ def _said(layer: Layer, reach: Reach | None, need: Need | None) -> str:
     if need and need.lags:
         share, lag = max(zip(need.strength, need.lags, strict=False), default=(math.nan, 0))
         said.append(f"Need is largest at lag {lag}, with {percent(share)} of the variance of the error.")
+        said.append("A peak stands where a lag, or a band of lags that count together, begins.")
     return " ".join([*said, _look(layer, reach, need)])
 
 
