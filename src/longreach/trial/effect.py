@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 RESAMPLES = 9999
 
@@ -44,7 +44,7 @@ def effect(control: Sequence[float], arm: Sequence[float], *, level: float, high
     estimate = float(difference.mean()) if seeds else 0.0
     if seeds < 2:
         return Effect(estimate, -math.inf, math.inf, seeds, better, level)
-    margin = float(student.isf(level / 2, seeds - 1) * difference.std(ddof=1) / math.sqrt(seeds))
+    margin = float(-stdtrit(seeds - 1, level / 2) * difference.std(ddof=1) / math.sqrt(seeds))
     lowest, highest = bootstrap(difference, level)
     return Effect(estimate, min(estimate - margin, lowest), max(estimate + margin, highest), seeds, better, level)
 
