@@ -4,6 +4,8 @@ import html
 import json
 import math
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -53,6 +55,18 @@ def test_a_figure_keeps_its_contract(figure):
     assert set(roles) <= ROLES
     json.dumps([figure.traces, figure.layout], allow_nan=False)
     json.dumps(plain(figure), allow_nan=False)
+
+
+def test_what_is_not_to_be_pointed_at_has_no_template():
+    """Plotly takes a template for a wish to be pointed at, whatever `hoverinfo` says."""
+    traces = [trace for figure in PLAIN for trace in figure.traces if trace.get("hoverinfo") == "skip"]
+    assert traces
+    assert not any(trace.get("hovertemplate") for trace in traces)
+
+
+def test_a_page_can_be_drawn_where_there_is_no_torch():
+    code = "import sys, longreach.report.page.figures; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_names_are_unique():

@@ -67,7 +67,7 @@ def _traces(rows: list[tuple[str, float, float, int]]) -> list[Trace]:
     xs = [x for one, other in zip(before, after, strict=True) for x in (one, other, None)]
     ys = [y for place in places for y in (place, place, math.nan)]  # the lines do not hang together
     return [
-        curve("between", "quiet", xs, ys, line={"width": 2}, showlegend=False, hoverinfo="skip"),
+        curve("between", "quiet", xs, ys, line={"width": 2}, showlegend=False, hoverinfo="skip", hovertemplate=""),
         marks("control", "beside", before, places, "circle-open", hovertemplate="control: %{x}"),
         marks("with the remedy", "main", after, places, "diamond", hovertemplate="with the remedy: %{x}"),
     ]

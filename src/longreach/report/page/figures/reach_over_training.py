@@ -128,7 +128,7 @@ def _line(track: ReachTrack) -> list[Trace]:
     steps, reach = list(track.steps), list(track.reach)
     below = _given("reach", steps, reach, {"width": 5, "color": "black"})
     return [
-        {**below, "showlegend": False, "hoverinfo": "skip"},
+        {**below, "showlegend": False, "hovertemplate": "", "hoverinfo": "skip"},
         _given("reach", steps, reach, {"width": 2.5, "color": "white"}),
     ]
 
