@@ -760,7 +760,8 @@ def test_training_with_dataloader_workers_is_the_same_to_the_last_bit_and_a_cras
     """)  # fmt: skip
     stdout, ours = same("main.py")
     assert stdout.count(b"\n") == 13
-    assert ours.endswith("run folder: RUN\n")
+    assert ours.endswith("page: RUN/report.html\nrun folder: RUN\n")
+    assert "The run is still going on" not in Path("RUN/report.html").read_text()
     diagnosis = json.loads(Path("RUN/diagnosis.json").read_text())
     assert [layer["module"] for layer in diagnosis["layers"]] == ["rnn"]
     assert (meta()["steps"], meta()["exit"], meta()["finished"]) == (12, 1, True)

@@ -126,6 +126,17 @@ def test_a_run_none_of_whose_checkpoints_is_whole(tmp_path):
     refused(folder, "expected a whole checkpoint.*no checkpoint before it can be read either: delete", RunReadError)
 
 
+# What the command leaves
+
+
+def test_the_command_leaves_a_page_and_names_it(tmp_path):
+    folder = tmp_path / "run"
+    told = CliRunner().invoke(app, ["train", "task", "adding", "--length=8", "--steps=2", f"--run-dir={folder}"])
+    assert told.exit_code == 0
+    assert told.output.endswith(f"page: {folder}/report.html\nrun folder: {folder}\n")
+    assert "still going on" not in (folder / "report.html").read_text()
+
+
 # A full disk
 
 
@@ -143,6 +154,7 @@ def test_a_disk_that_stays_full_is_told_and_the_run_can_go_on_when_there_is_spac
     assert "bits per character" in told.output
     assert told.output.count("model.safetensors could not be written: No space left on device") == 1
     assert told.output.rstrip().endswith(f"then `longreach train --resume {full}`")
+    assert "report.html" not in told.output, "one complaint is enough"
     resume(full, quiet=True, budget=0)
     assert left(full) == left(clean)
 

@@ -64,6 +64,8 @@ def test_proves_a_remedy_and_writes_its_patch(home):
     subprocess.run(["patch", "-p0", "-i", folder / "patch.diff"], check=True, stdout=subprocess.DEVNULL)
     assert "remedies.clip_norm(optimizer)\n" in (home / "train.py").read_text()
     assert "Put this line into train.py" in render(found)
+    assert found.page == f"{found.folder}/report.html"
+    assert "Proven to help:" in Path(found.page).read_text()
 
 
 # It counts its runs where all of them see it, leaves a file where it works, and is over before --steps.
