@@ -141,6 +141,7 @@ def test_what_was_measured_is_kept_when_training_is_cut_short(error, raised, mon
 
 
 def test_a_training_that_is_resumed_is_a_run_of_its_own(tmp_path):
+    (tmp_path / "run").mkdir()  # an empty one is taken as it is
     callback = LongreachCallback(tmp_path / "run", budget=1.0)
     first = trainer(callback)
     first.fit(Module(), loader(steps=5))

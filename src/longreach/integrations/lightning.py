@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from longreach.errors import ArgumentError
-from longreach.integrations.attached import Attached
+from longreach.integrations.attached import Attached, check_budget
 from longreach.integrations.missing import missing
 from longreach.integrations.scalars import Run
 from longreach.integrations.windows import Window, Windows, mapped
@@ -45,7 +45,7 @@ class LongreachCallback(pl.Callback):
         print(callback.run.diagnosis.verdict)
 
     folder   run folder; None: `longreach` in the logger's folder, or else in the trainer's default_root_dir. Where
-             there is one already, the next is called folder-2, folder-3 ...
+             it holds a run already, the next is called folder-2, folder-3 ...
     budget   share of the run time that watching may cost
     Gives    `run`, after each fit: its diagnosis, history and folder; None before, and in all processes but the first
     Tells    every logger of the trainer where the run ended: reach, need, growth, gradient norm, under longreach/
@@ -55,11 +55,7 @@ class LongreachCallback(pl.Callback):
 
     def __init__(self, folder: str | Path | None = None, *, budget: float = 0.02):
         super().__init__()
-        if not 0 < budget <= 1:
-            raise ArgumentError(
-                f"budget: expected a share of the run time in (0, 1], got {budget}; the default is 0.02"
-            )
-        self.folder, self.budget = folder, budget
+        self.folder, self.budget = folder, check_budget(budget)
         self.run: Run | None = None
         self._attached: Attached | None = None
 

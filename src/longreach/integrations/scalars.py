@@ -92,9 +92,11 @@ class Run:
 
     def rows(self) -> Iterator[tuple[int, dict[str, float]]]:
         """(step, all scalars of that step) in the order of the run."""
-        points = sorted((s, t.name, v) for t in self.courses() for s, v in zip(t.steps, t.values, strict=True))
-        for step, group in itertools.groupby(points, key=lambda point: point[0]):
-            yield step, {name: value for _, name, value in group}
+        found: dict[int, dict[str, float]] = {}
+        for track in self.courses():
+            for step, value in zip(track.steps, track.values, strict=True):
+                found.setdefault(step, {})[track.name] = value
+        yield from sorted(found.items())
 
     def labels(self) -> dict[str, str]:
         """The verdict and the findings, as short texts to search for."""
@@ -109,8 +111,8 @@ class Run:
 
     def reach(self) -> dict[str, ReachTrack]:
         """How the reach of each layer that the verdict speaks of came about, by its name."""
-        judged = {(layer.module, layer.index, layer.direction) for layer in self.diagnosis.record.layers}
-        tracks = [t for t in self.history.reach if (t.layer.module, t.layer.index, t.layer.direction) in judged]
+        judged = {_which(layer) for layer in self.diagnosis.record.layers}
+        tracks = [track for track in self.history.reach if _which(track.layer) in judged]
         several = {track.layer.module for track in tracks if track.layer.index > 0}
         return {_called(track.layer, several): track for track in tracks}
 
@@ -136,6 +138,10 @@ def _where(track: Track, holds: Callable[[float], bool]) -> Track:
 
 def _growth(track: ReachTrack) -> tuple[float, ...]:
     return tuple(growth_of(lags, gain) for lags, gain in zip(track.lags, track.log_gain, strict=True))
+
+
+def _which(layer: "LayerKey | Layer") -> tuple[str, int, str, bool]:
+    return layer.module, layer.index, layer.direction, layer.whole
 
 
 def _called(layer: "LayerKey | Layer", several: set[str]) -> str:

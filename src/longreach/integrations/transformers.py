@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any, Self
 
-from longreach.errors import ArgumentError
-from longreach.integrations.attached import Attached
+from longreach.integrations.attached import Attached, check_budget
 from longreach.integrations.missing import missing
 from longreach.integrations.scalars import Run
 from longreach.report.aloud import say
@@ -23,11 +22,7 @@ class LongreachCallback(TrainerCallback):
     """
 
     def __init__(self, trainer: Trainer, folder: str | Path | None = None, *, budget: float = 0.02):
-        if not 0 < budget <= 1:
-            raise ArgumentError(
-                f"budget: expected a share of the run time in (0, 1], got {budget}; the default is 0.02"
-            )
-        self.trainer, self.folder, self.budget = trainer, folder, budget
+        self.trainer, self.folder, self.budget = trainer, folder, check_budget(budget)
         self.run: Run | None = None
         self._attached: Attached | None = None
 
@@ -73,8 +68,8 @@ def watch(trainer: Trainer, folder: str | Path | None = None, *, budget: float =
     reports to have it. The `with` block judges a training that was interrupted, too; without it that waits for the next
     training, or for the end of the process.
 
-    folder  run folder; None: `longreach` in the trainer's output_dir. Where there is one already, the next is called
-            folder-2, folder-3 ...
+    folder  run folder; None: `longreach` in the trainer's output_dir. Where it holds a run already, the next is
+            called folder-2, folder-3 ...
     budget  share of the run time that watching may cost
     Raises  ArgumentError for a budget that is no share
     """
