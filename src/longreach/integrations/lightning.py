@@ -105,6 +105,7 @@ class TruncatedBPTT(pl.LightningModule):
               was computed with the weights of the update before
     Price     k2/k1 times the steps; for k1 < k2 < 2·k1 one pass of k1 steps without gradients more
     Is not    truncated in validation: there `validation_step` sees what its own loader gives
+    Watched   with k1 < k2, longreach sees each call of `window` as a sequence of its own, and reach within it alone
     """
 
     _state: Any = None
