@@ -29,8 +29,13 @@ function draw(plot) {
   const colour = palette();
   const layout = laidOut(figure.layout, colour);
   if (root.dataset.paper) Object.assign(layout, { width: PAPER, autosize: false });
-  Plotly.react(plot, figure.traces.map((trace) => coloured(trace, colour)), layout, CONFIG);
   plot.dataset.drawn = figure.name;
+  try {
+    Plotly.react(plot, figure.traces.map((trace) => coloured(trace, colour)), layout, CONFIG);
+  } catch (error) {
+    plot.textContent = "The figure could not be drawn; its numbers stand below.";
+    console.error(error);
+  }
 }
 
 const drawn = () => plots().filter((plot) => plot.dataset.drawn);
