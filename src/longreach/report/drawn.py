@@ -5,7 +5,7 @@ alike (a contrast of at least 3 against both), and that every kind of colour vis
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from longreach.diagnosis.stacks import asked
@@ -13,7 +13,7 @@ from longreach.diagnosis.wording import factor, percent
 from longreach.quantities.depth import Depth
 from longreach.record import Layer, Need, Reach
 from longreach.report.chart import Axis, scale, ticks
-from longreach.report.svg import LEFT, RIGHT, Point, area, clipped, line, picture, polyline, text
+from longreach.report.svg import LEFT, RIGHT, area, clipped, line, picture, polyline, text, unbroken
 from longreach.report.words import safe
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def depth(own: Depth) -> str:
 
     places = [(across(place), level_of(power, low, high)) for place, power in enumerate(powers)]
     points = [(x, GAIN[1] - (GAIN[1] - GAIN[0]) * y) for x, y in places]
-    parts = [polyline(run, REACH, 2.5) for run in _runs(points)]
+    parts = [polyline(run, REACH, 2.5) for run in unbroken(points)]
     for power in (high, low):
         y = GAIN[1] - (GAIN[1] - GAIN[0]) * level_of(power, low, high)
         parts += [text(LEFT - 6, y + 4, _power(power), "end"), line(LEFT, y, RIGHT, y, faint=True)]
@@ -117,7 +117,7 @@ def _gain(reach: Reach, across: Across) -> list[str]:
         return GAIN[1] - height * level_of(_bounded(log / math.log(10)), low, high)
 
     pairs = _thinned(list(zip(reach.lags, reach.log_gain, strict=False)))
-    runs = _runs([(across(lag), up(log)) for lag, log in pairs])
+    runs = unbroken([(across(lag), up(log)) for lag, log in pairs])
     parts = [clipped(GAIN, [polyline(run, REACH, 2.5) for run in runs])]
     limit = math.log10(reach.threshold) if 0 < reach.threshold < 1 else -2.0
     shown = [power for power in dict.fromkeys((high, limit, low)) if low <= power <= high]
@@ -164,17 +164,6 @@ def _marked(reach: Reach | None, need: Need | None, across: Across) -> list[str]
         parts += [line(x, y + 3, x, NEEDED[1], color, 2, dash), text(x, y, told, anchor, bold=True)]
         taken = x
     return parts
-
-
-def _runs(points: Iterable[Point]) -> list[list[Point]]:
-    """Stretches of a curve between what is no number."""
-    runs: list[list[Point]] = [[]]
-    for x, y in points:
-        if math.isfinite(y):
-            runs[-1].append((x, y))
-        elif runs[-1]:
-            runs.append([])
-    return [run for run in runs if run]
 
 
 def _thinned(pairs: list[tuple[int, float]]) -> list[tuple[int, float]]:

@@ -1,7 +1,8 @@
 """The parts that a picture in SVG is made of. All text is escaped here; no part is known by an id: pages have many."""
 
 import html
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 from longreach.report.words import safe
 
@@ -50,6 +51,17 @@ def polyline(points: Sequence[Point], color: str, width: float) -> str:
         return f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="{width:.1f}" fill="{color}"/>'
     shown = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return f'<polyline points="{shown}" fill="none" stroke="{color}" stroke-width="{width}"/>'
+
+
+def unbroken(points: Iterable[Point]) -> list[list[Point]]:
+    """Stretches of a curve between what is no number."""
+    runs: list[list[Point]] = [[]]
+    for x, y in points:
+        if math.isfinite(y):
+            runs[-1].append((x, y))
+        elif runs[-1]:
+            runs.append([])
+    return [run for run in runs if run]
 
 
 def area(points: Sequence[Point], bottom: float, color: str) -> str:

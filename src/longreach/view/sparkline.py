@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from longreach.report.svg import unbroken
+
 WIDTH, HEIGHT, MARGIN = 160, 36, 2
 POINTS = 80  # drawn at most; more than the columns that it has on a screen
 
@@ -39,7 +41,7 @@ def sparkline(
         path = "M" + " L".join(place(*point) for point in run)
         return Markup('<path class="{}" d="{}"/>').format(kind, path + (" h0.1" if len(run) == 1 else ""))
 
-    strokes = [stroke(role, run) for run in _unbroken(points)]
+    strokes = [stroke(role, run) for run in unbroken(points)]
     if line is not None and bottom < line < top:
         strokes.insert(0, stroke("quiet", [(left, line), (right, line)]))
     return Markup(
@@ -56,13 +58,3 @@ def thinned(xs: Sequence[float], ys: Sequence[float], most: int = POINTS) -> lis
 
 def _mean(values: Sequence[float]) -> float:
     return sum(value / len(values) for value in values)  # each divided first: a sum of large losses may overflow
-
-
-def _unbroken(points: Sequence[tuple[float, float]]) -> list[list[tuple[float, float]]]:
-    runs: list[list[tuple[float, float]]] = [[]]
-    for x, y in points:
-        if math.isfinite(y):
-            runs[-1].append((x, y))
-        elif runs[-1]:
-            runs.append([])
-    return [run for run in runs if run]
