@@ -79,10 +79,12 @@ def test_the_verdict_is_that_of_the_plain_script(label, same_as_plain, tmp_path,
     with caplog.at_level(logging.INFO, logger="lightning.pytorch.utilities.rank_zero"):
         trainer(callback, logger=logger).fit(Module(), loader(label))
     same_as_plain(label, callback.run.diagnosis)
-    assert callback.run.diagnosis.verdict.replace("-", " ") in caplog.text
+    assert f"verdict  {callback.run.diagnosis.verdict.replace('-', ' ')}" in caplog.text
     assert callback.run.folder == tmp_path / "logs" / "lightning_logs" / "version_0" / "longreach"
     written = json.loads((callback.run.folder / "diagnosis.json").read_text())
     assert written["verdict"] == callback.run.diagnosis.verdict
+    words = callback.run.diagnosis.verdict.replace("-", " ")
+    assert words in (callback.run.folder / "report.html").read_text()
     assert set(written["run"]["versions"]) == {"python", "torch", "lightning"}
     assert callback.run.history.before.steps[0] == 0
     assert callback.run.history.updates  # seen although the step makes its gradients itself

@@ -55,7 +55,6 @@ def history(folder):
 
 def test_a_run_folder_is_told_as_its_diagnosis_tells_it(plain_folder, tmp_path, begun):
     folder = plain_folder("first")
-    (folder / "report.html").write_text("<p>the page</p>")
     log(folder)
     told, summary = Run.of(folder), dict(begun.summary)
     _end(begun)
@@ -68,7 +67,7 @@ def test_a_run_folder_is_told_as_its_diagnosis_tells_it(plain_folder, tmp_path, 
     reach = told.reach()["rnn"]
     assert [rows[step]["longreach/reach/rnn"] for step in reach.steps] == list(reach.reach)
     (page,) = tmp_path.rglob("*.html")
-    assert page.read_text() == "<p>the page</p>"
+    assert page.read_text() == (folder / "report.html").read_text()
     metrics = [record.metric for record in records(tmp_path) if record.HasField("metric")]
     globs = {metric.glob_name: metric.step_metric for metric in metrics}
     assert globs["longreach/*"] == "longreach/step"

@@ -18,6 +18,7 @@ from longreach.history import history
 from longreach.integrations.scalars import Run
 from longreach.report import json
 from longreach.report.aloud import say
+from longreach.report.page.file import leave
 from longreach.store import Store
 from longreach.watching import Watch
 
@@ -53,7 +54,7 @@ class Attached:
         atexit.register(self.finish)  # not every loop says that it was interrupted
 
     def finish(self, error: BaseException | None = None) -> Run | None:
-        """Watch no longer; judge, and write diagnosis.json.
+        """Watch no longer; judge, and write diagnosis.json and report.html.
 
         error   what ended the training, if it did not end by itself
         Gives   None for a process that keeps nothing, and where judging fails, which is said on stderr
@@ -64,7 +65,10 @@ class Attached:
         self._watch.__exit__(type(error) if error else None, error, None)
         try:
             with self._ends:
-                return self._judged(error)
+                run = self._judged(error)
+            if run is not None and run.folder is not None and (complaint := leave(run.folder)):
+                say(f"longreach: {complaint}")
+            return run
         except Exception as trouble:  # the training is over and right: no trouble of ours may replace its outcome
             say(f"longreach: judging failed ({type(trouble).__name__}: {trouble}); kept is {self.folder}")
             return None

@@ -10,6 +10,7 @@ from longreach.errors import ArgumentError
 from longreach.integrations.missing import missing
 from longreach.integrations.scalars import PREFIX, Run
 from longreach.report import json
+from longreach.report.page.file import PAGE
 
 try:
     import mlflow
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 1000  # metrics: as many as MLflow takes in one call
 LONGEST = 250  # of a metric's name
-FILES, PAGE = "longreach", "report.html"
+FILES = "longreach"  # folder of the artifacts
 
 
 def log(run: "Run | Watch | Path | str", run_id: str | None = None) -> None:

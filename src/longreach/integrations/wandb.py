@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from longreach.errors import ArgumentError
 from longreach.integrations.missing import missing
 from longreach.integrations.scalars import PREFIX, Run
+from longreach.report.page.file import PAGE
 
 try:
     import wandb
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from longreach.watching import Watch
 
 STEP = PREFIX + "step"
-PAGE = "report.html"
 
 
 def log(run: "Run | Watch | Path | str", to: Any = None) -> None:
