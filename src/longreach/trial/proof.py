@@ -216,7 +216,7 @@ class Proof:
         best = self.winner
         if best is None:
             tried = [arm for arm in self.arms if arm.outcomes]
-            open_ = sum(self._said(arm) == "undecided" for arm in tried)
+            open_ = sum(self.said(arm) == "undecided" for arm in tried)
             rest = f"; {open_} undecided: needs more seeds" if open_ else ""
             return f"none of {len(tried)} is proven after {self.steps} steps{rest}"
         own, others = self.reached(best)
@@ -258,9 +258,9 @@ class Proof:
         one = self.against(self.control, arm)
         moved = f"{before:.2g}->{after:.2g}"
         name = "random change" if arm is self.random else arm.name
-        return name, moved, f"{one.better}/{len(seeds)}", _interval(one), *costs, reach, self._said(arm)
+        return name, moved, f"{one.better}/{len(seeds)}", _interval(one), *costs, reach, self.said(arm)
 
-    def _said(self, arm: Arm) -> str:
+    def said(self, arm: Arm) -> str:
         """The verdict; of an arm that was left behind undecided, that it was given up."""
         verdict = self.verdict(arm)
         left = arm is not self.random and len(arm.outcomes) < len(self.control.outcomes)

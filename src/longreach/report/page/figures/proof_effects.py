@@ -25,7 +25,7 @@ def proof_effects(story: Story) -> tuple[Figure, ...]:
     effects = [found.against(found.control, arm) for arm in arms]
     bars = [found.bar(arm) for arm in arms]
     points = [(row, seed, gain) for row, arm in enumerate(arms) for seed, gain in found.gain(arm).items()]
-    labels = [f"{called(found, arm)}: {found.verdict(arm)}" for arm in arms]
+    labels = [f"{called(found, arm)}: {found.said(arm)}" for arm in arms]
     layout = rows_of(labels, f"{shown(found.metric)}: how much better than the control")
     scaled(layout["xaxis"], _extent([gain for *_, gain in points], bars, effects), zero=True)
     line = {"width": 1.5, "dash": "solid"}
@@ -87,7 +87,7 @@ def _interval(one: Effect) -> str:
 
 def _told(found: Proof, arm: Arm) -> str:
     one = found.against(found.control, arm)
-    return f"{cut(called(found, arm))}: better in {one.better} of {one.seeds}, {_interval(one)}: {found.verdict(arm)}"
+    return f"{cut(called(found, arm))}: better in {one.better} of {one.seeds}, {_interval(one)}: {found.said(arm)}"
 
 
 def _look(found: Proof, effects: list[Effect], arms: list[Arm]) -> str:
