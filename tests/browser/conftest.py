@@ -23,7 +23,7 @@ QUIET = [  # nothing but what the page does: no look for updates, no profile, no
 ]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium, with a profile that is thrown away."""
     if not CHROMIUM.exists() and "CHROMIUM" not in os.environ:

@@ -1,9 +1,11 @@
 """What the tests of all integrations share: no network, no file outside of tmp_path, and what `longreach run` says."""
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,18 @@ os.environ |= OFFLINE  # some libraries read them when they are imported
 @pytest.fixture(autouse=True)
 def _nowhere_else(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def wandb_ends():
+    """Weights & Biases leaves a process behind and its pipes open; they are cleared away here, not in a later test."""
+    import wandb
+
+    yield
+    wandb.teardown()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

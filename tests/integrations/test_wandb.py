@@ -13,6 +13,8 @@ from longreach.errors import ArgumentError
 from longreach.integrations.scalars import Run
 from longreach.integrations.wandb import log
 
+pytestmark = pytest.mark.usefixtures("wandb_ends")
+
 
 @pytest.fixture
 def begun(tmp_path):

@@ -8,7 +8,7 @@ from tests.report.page.figures.stories import NONE_FOUND, bump, fading, judged, 
 
 from longreach.diagnosis.verdict import Diagnosis
 from longreach.probes.reach import reach_of
-from longreach.record import DeepNeed
+from longreach.record import DeepNeed, Need
 from longreach.report.page.figures.reach_and_need import WIDE, reach_and_need
 from longreach.report.places import gravest_first
 from longreach.story import Story
@@ -94,6 +94,13 @@ def test_a_need_that_was_not_tested_is_not_called_none():
     (figure,) = drawing(layer(reach=fading()))
     assert figure.look.endswith("whether the data ask for more was not tested.")
     assert "yaxis2" not in figure.layout
+
+
+def test_a_need_of_too_few_sequences_leaves_no_panel_without_a_trace():
+    few = Need(None, 1.0, 0.01, 1.0, 4, (), ())
+    (figure,) = drawing(layer(reach=fading(), need=few))
+    assert {trace["yaxis"] for trace in figure.traces if trace["x"]} == {"y", "y2"}
+    assert figure.layout["xaxis"]["anchor"] == "y2"
 
 
 def test_a_need_without_a_reach_has_the_panel_for_itself():

@@ -69,9 +69,10 @@ def scaled(axis: dict[str, Any], values: Iterable[float], *, zero: bool = False)
 
 
 def curve(name: str, role: str, xs: Sequence[Any], ys: Sequence[float], axis: str = "y", **style: Any) -> Trace:
-    """A line; what is not finite is a gap in it."""
-    drawn = [value if math.isfinite(value) else None for value in ys]
-    trace = {"type": "scatter", "mode": "lines", "name": name, "meta": {"role": role}, "x": list(xs), "y": drawn}
+    """A line; what is not finite is a gap in it. Without a point it is one gap: a panel without a trace is no panel."""
+    drawn = [value if math.isfinite(value) else None for value in ys] or [None]
+    along = list(xs) or [None]
+    trace = {"type": "scatter", "mode": "lines", "name": name, "meta": {"role": role}, "x": along, "y": drawn}
     return {**trace, "yaxis": axis, "hovertemplate": "%{y:.3~g}", **style}
 
 
