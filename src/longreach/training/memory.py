@@ -37,9 +37,9 @@ def prescribe(problem: Problem, settings: Settings) -> Plan:
     Need     of the data: `shortcut_test` of the errors of the best constant answer on the inputs, and `deep_test` in
              what is left of SECONDS; the longer of the two
     Cell     an LSTM where most of what is needed lies within FAR steps. Where it lies further back, a network that is
-             linear in its state finds it many times sooner (docs/results.md): a minimal GRU, which chooses what to
-             keep; and beside it Phases, which keep all in its order, where more than one answer is asked of a
-             sequence. If a gradient in it, as it starts, reaches less far than needed, whichever reaches furthest
+             linear in its state (docs/results.md): a minimal GRU, which chooses what to keep; and beside it Phases,
+             which keep all in its order, where more than one answer is asked of a sequence. If a gradient in it, as
+             it starts, reaches less far than needed, whichever reaches furthest
     Window   of a stream, the first of WINDOWS that holds the need
     Width    the largest of WIDTHS with no more than WEIGHTS_PER_ANSWER weights for each answer in the training data
     Cost     three seconds or so
