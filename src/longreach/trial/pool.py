@@ -67,7 +67,7 @@ class Pool:
         if name in self.refusals:
             return Arm(name, (), self.refusals[name])
         if crashes and len(crashes) == len(found) and name != CONTROL:  # what the script cannot take is no failure
-            return Arm(name, (), f"the script raises with it: {crashes[0]}")
+            return Arm(name, (), f"the script fails with it: {crashes[0]}")
         return Arm(name, tuple(_outcome(result) for _, result in found))
 
 
