@@ -75,7 +75,8 @@ def test_the_list_hears_of_new_runs_and_of_those_that_go(serve, tmp_path):
 
     content = until(lambda content: content["cards"] and "reading" not in content["cards"][0]["html"])
     assert "going on" in content["cards"][0]["html"]
-    assert "early/RUN" in content["cards"][0]["html"]
+    assert ">RUN</a>" in content["cards"][0]["html"]
+    assert "in early" in content["cards"][0]["html"]
     assert content["line"] == "1 run, 1 going on"
     store.close()
     until(lambda content: content["line"] == "1 run")
