@@ -6,6 +6,7 @@ is twice as fast (docs/layers.md).
 
 import functools
 import platform
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -26,15 +27,12 @@ def product(
     if min(*a.shape, b.shape[1]) < NARROW or a.dtype != torch.float32 or a.device.type != "cpu" or not mkl_is_slow():
         return torch.mm(a, b) if bias is None else torch.addmm(bias, a, b)
     a, inner, total = _dense(a), a.shape[1], None
-    for begin in range(0, inner, PIECE):
-        end = inner if inner - begin < 2 * PIECE else begin + PIECE
+    for begin, end in pairwise([*range(0, max(1, inner // PIECE) * PIECE, PIECE), inner]):
         rows, columns = a[:, begin:end], _dense(b[begin:end].t())
         if total is None:
             total = torch.ops.mkldnn._linear_pointwise(rows, columns, bias, "none", [], "")
         else:
             total = torch.ops.mkldnn._linear_pointwise.binary(rows, total, columns, None, "add")
-        if end == inner:
-            break
     assert total is not None
     return total
 
@@ -47,7 +45,8 @@ def _dense(part: Tensor) -> Tensor:
 @functools.cache
 def mkl_is_slow() -> bool:
     """Whether torch.mm is MKL's, on a processor that is not Intel's, and oneDNN is there."""
-    if not (torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()):
+    has_both = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
+    if not has_both or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return False
     told = Path("/proc/cpuinfo")
     maker = told.read_text(errors="replace") if told.is_file() else platform.processor()

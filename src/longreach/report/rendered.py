@@ -26,9 +26,9 @@ def rendered(folder: Path, format: Format, screen: Screen) -> str:
         from longreach.report import json
 
         return json.render(diagnosis).rstrip("\n") + "\n"
-    from longreach.report import terminal
+    from longreach.report import proved, terminal
 
     text = terminal.render(diagnosis, width=screen.width, color=screen.color, ascii=screen.ascii)
     if not (folder / PROOF).is_file():
         return text
-    return f"{text}\n{Proof.from_json((folder / PROOF).read_text('utf-8'))}\n"
+    return f"{text}\n{proved.render(Proof.from_json((folder / PROOF).read_text('utf-8')), screen)}"

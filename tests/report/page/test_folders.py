@@ -18,6 +18,7 @@ from longreach.launch import diagnose_run
 from longreach.probes.samples import Curve, LayerKey
 from longreach.quantities.spikes import Spike
 from longreach.report import json as as_json
+from longreach.report import proved
 from longreach.report.page import file, html
 from longreach.report.page.file import PAGE, leave
 from longreach.store import Store
@@ -216,5 +217,5 @@ def test_report_of_a_trial_shows_the_script_as_it_is_and_the_proof(tried):
     shown = report(tried)
     assert shown.exit_code == 0
     assert "train.py" in shown.output
-    assert shown.output.endswith(f"{trial()}\n")
+    assert shown.output.endswith(proved.render(trial()))
     assert json.loads(report(tried, "--format", "json").stdout)["run"]["script"] == "train.py"
