@@ -366,7 +366,7 @@ def test_a_failing_probe_is_told_and_training_goes_on(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"budget": 0}, r"budget: expected a share of the run time in \(0, 1\], got 0; the default is 0.02"),
+        ({"budget": 0}, r"budget: expected a share of the wall time in \(0, 1\], got 0; the default is 0.02"),
         ({"optimizer": "adam"}, "optimizer: expected a torch Optimizer, got str"),
         ({"model": 3}, "model: expected a torch Module, got int"),
     ],

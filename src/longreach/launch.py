@@ -16,11 +16,12 @@ from pathlib import Path
 
 from longreach import child, ranks
 from longreach.child import Orders
-from longreach.errors import ArgumentError, LongreachError, RunReadError
+from longreach.errors import LongreachError, RunReadError
 from longreach.folder import DIAGNOSIS, RECORD, Claim
 from longreach.interpreter import check_interpreter, die_with, interpreter_flags
 from longreach.relay import relay
 from longreach.report.aloud import say
+from longreach.sampler import check_budget
 from longreach.script import check_module, check_script
 
 NO_TORCH = (
@@ -55,7 +56,7 @@ def run(
     apply     names of remedies: applied, as the script stands, where it makes its optimizer
     quiet     say nothing but errors
     """
-    _check_budget(budget)
+    check_budget(budget)
     check_interpreter()
     _check_remedies(apply)
     command = ["-m", script, *arguments] if module else [script, *arguments]
@@ -102,11 +103,6 @@ def leave(code: int) -> None:
         os.kill(os.getpid(), -code)
         code = 128 - code  # still here: process 1 of a container dies of no signal of its own
     sys.exit(code)
-
-
-def _check_budget(budget: float) -> None:
-    if not 0 < budget <= 1:
-        raise ArgumentError(f"budget: expected a share of the wall time in (0, 1], got {budget}; the default is 0.02")
 
 
 def _check_remedies(names: Sequence[str]) -> None:

@@ -3,6 +3,8 @@
 import math
 import time
 
+from longreach.errors import ArgumentError
+
 # The need test has its power with about so many sequences: they are collected from the first steps on, and once more
 # in the second half of the run, wherever it ends. Curves cost more and change slowly; their steps grow by a factor that
 # is no whole number, lest of two networks trained in turn always the same one be met.
@@ -14,6 +16,13 @@ CURVES_SHARE = 0.5
 # A run of a minute keeps to its budget. Until then it may spend that minute's budget in advance: this part of it at
 # once, the rest with the square root of time, so that there is something left wherever the run ends.
 MINUTE, AT_ONCE = 60.0, 0.25
+
+
+def check_budget(budget: float) -> float:
+    """A share of the wall time, if it is one. Raises ArgumentError."""
+    if not 0 < budget <= 1:
+        raise ArgumentError(f"budget: expected a share of the wall time in (0, 1], got {budget}; the default is 0.02")
+    return budget
 
 
 class Sampler:

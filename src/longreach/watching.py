@@ -24,7 +24,7 @@ from longreach.probes.names import Names
 from longreach.probes.numerics import Sentinel
 from longreach.probes.observe import Observer
 from longreach.record import Record
-from longreach.sampler import SEQUENCES, Sampler
+from longreach.sampler import SEQUENCES, Sampler, check_budget
 from longreach.store import Store
 
 if TYPE_CHECKING:
@@ -53,10 +53,7 @@ class Watch:
         guard: bool = False,
         store: Store | None = None,
     ):
-        if not 0 < budget <= 1:
-            raise ArgumentError(
-                f"budget: expected a share of the run time in (0, 1], got {budget}; the default is 0.02"
-            )
+        check_budget(budget)
         for name, value, kind in (("model", model, nn.Module), ("optimizer", optimizer, Optimizer)):
             if value is not None and not isinstance(value, kind):
                 raise ArgumentError(f"{name}: expected a torch {kind.__name__}, got {type(value).__name__}")

@@ -182,7 +182,7 @@ def test_trouble_with_the_folder_comes_before_the_first_step(tmp_path):
 
 
 def test_a_budget_is_a_share():
-    with pytest.raises(ArgumentError, match=r"budget: expected a share of the run time in \(0, 1\], got 2"):
+    with pytest.raises(ArgumentError, match=r"budget: expected a share of the wall time in \(0, 1\], got 2"):
         LongreachCallback(budget=2)
 
 

@@ -139,5 +139,5 @@ def test_evaluation_leaves_nothing(tmp_path):
 
 
 def test_a_budget_is_a_share():
-    with pytest.raises(ArgumentError, match=r"budget: expected a share of the run time in \(0, 1\], got 0"):
+    with pytest.raises(ArgumentError, match=r"budget: expected a share of the wall time in \(0, 1\], got 0"):
         watch(trainer(Classifier(), rows()), budget=0)

@@ -12,7 +12,6 @@ from torch import nn
 
 from longreach.conclude import conclude
 from longreach.diagnosis import diagnose
-from longreach.errors import ArgumentError
 from longreach.folder import DIAGNOSIS, LOCK, RECORD, Claim
 from longreach.history import history
 from longreach.integrations.scalars import Run
@@ -21,6 +20,7 @@ from longreach.report.aloud import say
 from longreach.report.page.file import leave
 from longreach.store import Store
 from longreach.watching import Watch
+from longreach.whole import write_whole
 
 
 class Attached:
@@ -29,7 +29,7 @@ class Attached:
     model    what is trained
     folder   run folder, or one beside it with -2, -3 ... where it holds a run already; afterwards the one that was
              taken, None for a process that keeps nothing
-    budget   share of the run time that watching may cost
+    budget   share of the wall time that watching may cost
     writes   False for the other processes of one training: they watch along and keep nothing
     trainer  name and version of the library whose loop it is
     Raises   ArgumentError and RunFolderError, before anything is watched
@@ -80,15 +80,8 @@ class Attached:
         if self.folder is None:
             return None
         run = Run(diagnose(conclude(self._store)), history(self._store), self.folder)
-        (self.folder / DIAGNOSIS).write_text(json.render(run.diagnosis), encoding="utf-8")
+        write_whole(self.folder / DIAGNOSIS, json.render(run.diagnosis).encode())
         return run
-
-
-def check_budget(budget: float) -> float:
-    """The budget, if it is one. Raises ArgumentError."""
-    if not 0 < budget <= 1:
-        raise ArgumentError(f"budget: expected a share of the run time in (0, 1], got {budget}; the default is 0.02")
-    return budget
 
 
 def _claimed(folder: Path) -> Claim:

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from longreach.errors import ArgumentError
-from longreach.integrations.attached import Attached, check_budget
+from longreach.integrations.attached import Attached
 from longreach.integrations.missing import missing
 from longreach.integrations.scalars import Run
 from longreach.integrations.windows import Window, Windows, mapped
+from longreach.sampler import check_budget
 
 
 def _library() -> Any:
@@ -46,7 +47,7 @@ class LongreachCallback(pl.Callback):
 
     folder   run folder; None: `longreach` in the logger's folder, or else in the trainer's default_root_dir. Where
              it holds a run already, the next is called folder-2, folder-3 ...
-    budget   share of the run time that watching may cost
+    budget   share of the wall time that watching may cost
     Gives    `run`, after each fit: its diagnosis, history and folder; None before, and in all processes but the first
     Tells    every logger of the trainer where the run ended: reach, need, growth, gradient norm, under longreach/
     Watches  training alone: validate, test, predict and the sanity check go by unseen

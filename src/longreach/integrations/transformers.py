@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any, Self
 
-from longreach.integrations.attached import Attached, check_budget
+from longreach.integrations.attached import Attached
 from longreach.integrations.missing import missing
 from longreach.integrations.scalars import Run
 from longreach.report.aloud import say
+from longreach.sampler import check_budget
 
 try:
     import transformers
@@ -70,7 +71,7 @@ def watch(trainer: Trainer, folder: str | Path | None = None, *, budget: float =
 
     folder  run folder; None: `longreach` in the trainer's output_dir. Where it holds a run already, the next is
             called folder-2, folder-3 ...
-    budget  share of the run time that watching may cost
+    budget  share of the wall time that watching may cost
     Raises  ArgumentError for a budget that is no share
     """
     callback = LongreachCallback(trainer, folder, budget=budget)
